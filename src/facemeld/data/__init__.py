@@ -1,0 +1,1 @@
+"""Training pictures: folders of domains, and the decoded pictures held in memory."""
