@@ -1,0 +1,98 @@
+"""Presets: one table of differences from the defaults."""
+
+from __future__ import annotations
+
+from facemeld.config.network import NetworkConfig
+from facemeld.config.training import LossWeights, TrainingConfig
+from facemeld.errors import UserError, did_you_mean
+
+_LEAN = dict(
+    recipe="lean",
+    batch_size=16,
+    crop_probability=0.0,
+    learning_rate=4e-4,
+    mapping_learning_rate=1e-4,
+    weight_decay=0.0,
+    gradient_clip=10.0,
+    decay_from=0.75,
+    weights=LossWeights(
+        cycle=1.5, features=4.0, content=2.0, reconstruction=0.5, style_matching=1.0
+    ),
+    late_weights=LossWeights(
+        adversarial=1.3,
+        cycle=1.2,
+        diversity=0.5,
+        features=3.0,
+        content=3.0,
+        reconstruction=0.5,
+        style_matching=1.0,
+    ),
+    ema=0.998,
+    ema_rampup=True,
+    log_every=1600,
+    sample_every=16_000,
+    checkpoint_every=8_000,
+)
+_COMPACT = dict(
+    image_size=64,
+    style_encoder="projected",
+    discriminator="projected",
+    skips="additive",
+    skip_resolutions=(16,),
+    widths=(24, 48, 96, 192),
+    encoder_blocks=1,
+    decoder_blocks=2,
+    styled_output=True,
+    unit_styles=True,
+    mapping_width=256,
+    mapping_shared_layers=2,
+    mapping_domain_layers=2,
+)
+
+_PRESETS: dict[str, tuple[str, dict, dict]] = {
+    # name: what it is for, network differences, training differences
+    "starganv2": ("the paper's networks and training at 256 px, for a GPU", {}, {}),
+    "faces-64": (
+        "compact 64 px networks and the lean recipe, for two CPU cores and an hour or more",
+        _COMPACT,
+        dict(_LEAN, pictures=110_000, warmup_pictures=2400, diversity_until=0.8),
+    ),
+    "smoke": (
+        "tiny networks for seconds of training, to see that everything works",
+        dict(
+            image_size=32,
+            widths=(8, 16, 16),
+            style_encoder_widths=(8, 16, 16, 16),
+            discriminator_widths=(8, 16, 16, 16),
+            encoder_blocks=1,
+            decoder_blocks=1,
+            style_size=16,
+            mapping_width=32,
+            mapping_shared_layers=1,
+            mapping_domain_layers=2,
+        ),
+        dict(
+            pictures=64,
+            batch_size=4,
+            learning_rate=1e-3,
+            mapping_learning_rate=1e-5,
+            log_every=16,
+            sample_every=32,
+            checkpoint_every=32,
+            processes=1,
+        ),
+    ),
+}
+
+
+def presets() -> dict[str, str]:
+    """Names of the presets and what each is for."""
+    return {name: purpose for name, (purpose, _, _) in _PRESETS.items()}
+
+
+def preset(name: str) -> TrainingConfig:
+    """The configuration of one preset; UserError with the nearest name if there is none."""
+    if name not in _PRESETS:
+        raise UserError(f"no preset named '{name}'", fix=did_you_mean(name, list(_PRESETS)))
+    _, network, training = _PRESETS[name]
+    return TrainingConfig(network=NetworkConfig(**network), **training)

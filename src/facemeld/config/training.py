@@ -1,0 +1,155 @@
+"""TrainingConfig: one training run."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from facemeld.config.checks import check, choice_problems, range_problems, type_problems
+from facemeld.config.network import NetworkConfig
+
+RECIPES = ("starganv2", "lean")
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the generator's losses; 0 switches a term off."""
+
+    adversarial: float = 1.0
+    style: float = 1.0
+    """Style reconstruction, L1."""
+    diversity: float = 1.0
+    """Diversity sensitive loss, L1, subtracted; decays linearly to 0."""
+    cycle: float = 1.0
+    """Cycle consistency, L1."""
+    reconstruction: float = 0.0
+    """Source under its own style against itself, L1 (lean)."""
+    features: float = 0.0
+    """Feature statistics against the reference's, L1 (lean)."""
+    content: float = 0.0
+    """Hinge on the correlation of luminance gradients with the source's (lean)."""
+    style_matching: float = 0.0
+    """Energy distance of mapped styles to encoded ones (lean)."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run. The clock is pictures seen: ``batch_size`` more each iteration."""
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    recipe: str = "starganv2"
+    """starganv2: the paper's dynamics. lean: for little compute (see training/lean.py)."""
+    data: str = ""
+    """Folder with a subfolder of pictures for each domain."""
+    samples_from: str = ""
+    """Folder of held-out pictures, laid out like ``data``, for the sample sheets."""
+    pictures: int = 800_000
+    """Length of the run: pictures seen at its end."""
+    batch_size: int = 8
+    """Pictures an iteration, over all processes."""
+    seed: int = 0
+    processes: int = 0
+    """Worker processes with averaged gradients; 0 chooses: one a core on a CPU (lean), else one."""
+    precision: str = "auto"
+    """fp32, bf16 (autocast), or auto: the faster one on this device, measured at the start."""
+    crop_probability: float = 0.5
+    """Share of pictures that are randomly cropped (scale 0.8 to 1, ratio 0.9 to 1.1)."""
+    learning_rate: float = 1e-4
+    mapping_learning_rate: float = 1e-6
+    beta1: float = 0.0
+    beta2: float = 0.99
+    weight_decay: float = 1e-4
+    gradient_clip: float = 0.0
+    """Largest norm of the generator's gradient; 0 leaves it as it is."""
+    decay_from: float = 1.0
+    """Share of the run after which the learning rates fall linearly to zero (lean)."""
+    r1: float = 1.0
+    """Weight of the R1 penalty (starganv2)."""
+    weights: LossWeights = field(default_factory=LossWeights)
+    late_weights: LossWeights | None = None
+    """Weights from the share ``late_from`` of the run on."""
+    late_from: float = 0.67
+    diversity_until: float = 1.0
+    """Share of the run after which the diversity weight has decayed linearly to zero."""
+    reference_share: float = 0.6
+    """Share of steps whose styles come from references; the others from latent codes (lean)."""
+    warmup_pictures: int = 0
+    """Pictures of pure reconstruction at the start (lean)."""
+    content_target: float = 0.5
+    """Correlation with the source below which the content term acts (lean)."""
+    ema: float = 0.999
+    """Share of the moving average that stays at each iteration."""
+    ema_rampup: bool = False
+    """Start with a shorter memory: at iteration i at most (1 + i) / (10 + i)."""
+    log_every: int = 800
+    sample_every: int = 40_000
+    checkpoint_every: int = 80_000
+    keep_checkpoints: int = 2
+    """Older checkpoints beyond this number are removed."""
+    on_unreadable: str = "refuse"
+    """refuse or skip pictures that cannot be read."""
+
+    def resolved(self) -> TrainingConfig:
+        """The same with a resolved network; raises UserError with all problems together."""
+        check(self.problems(), "training options")
+        return dataclasses.replace(self, network=self.network.resolved())
+
+    def problems(self) -> list[str]:
+        """Every reason why this run cannot start, as sentences."""
+        found = self.network.problems()
+        if wrong_types := type_problems(self):
+            return found + wrong_types
+        found += choice_problems(self, "recipe", RECIPES)
+        found += choice_problems(self, "precision", PRECISIONS)
+        found += choice_problems(self, "on_unreadable", ("refuse", "skip"))
+        for name, low, high in (
+            ("pictures", 1, 10**12),
+            ("batch_size", 1, 65536),
+            ("seed", 0, 2**63 - 1),
+            ("processes", 0, 1024),
+            ("log_every", 1, 10**12),
+            ("sample_every", 1, 10**12),
+            ("checkpoint_every", 1, 10**12),
+            ("keep_checkpoints", 1, 10**6),
+            ("warmup_pictures", 0, 10**12),
+            ("crop_probability", 0, 1),
+            ("learning_rate", 0, 1),
+            ("mapping_learning_rate", 0, 1),
+            ("beta1", 0, 0.9999),
+            ("beta2", 0, 0.999999),
+            ("weight_decay", 0, 1),
+            ("gradient_clip", 0, 1e6),
+            ("decay_from", 0, 1),
+            ("late_from", 0, 1),
+            ("diversity_until", 0.001, 1),
+            ("reference_share", 0, 1),
+            ("content_target", -1, 1),
+            ("ema", 0, 0.999999),
+            ("r1", 0, 1e6),
+        ):
+            found += range_problems(self, name, low, high)
+        return found + self._recipe_problems()
+
+    def _recipe_problems(self) -> list[str]:
+        found = []
+        network = self.network
+        if self.recipe == "lean":
+            for name in ("style_encoder", "discriminator"):
+                if getattr(network, name) != "projected":
+                    found.append(f"the lean recipe needs {name} = projected")
+            if self.batch_size % 2:
+                found.append("batch_size must be even: each source of the lean recipe is used twice")
+        elif network.discriminator != "resnet":
+            found.append(f"the {self.recipe} recipe needs discriminator = resnet (R1 on pixels)")
+        if network.skips == "masked":
+            found.append(
+                "skips = masked need a face landmark network, which training does not have yet; "
+                "highpass skips need none"
+            )
+        samples = self.batch_size // (2 if self.recipe == "lean" else 1)
+        if self.processes > 1 and samples % self.processes:
+            found.append(
+                f"{samples} sources a batch cannot be divided evenly by {self.processes} processes"
+            )
+        return found

@@ -1,0 +1,187 @@
+"""The ResNet generator of StarGAN v2 (Choi et al. 2020, table 5) with four kinds of skips.
+
+A source picture is encoded into content (a bottleneck map and, with skips, encoder maps of some
+resolutions), and decoded under a style code. Widths read from the finest resolution down:
+``widths=(64, 128, 256, 512, 512)`` at 256 px goes 64@256, 128@128, …, 512@16.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facemeld.networks.layers import (
+    AdaIN,
+    InstanceNorm,
+    ResidualBlock,
+    StyledResidualBlock,
+    conv,
+    high_pass,
+    instance_norm,
+)
+
+
+class Content(NamedTuple):
+    """What a generator keeps of its sources; decoding it under several styles is cheap.
+
+    bottleneck: B C H W; skips: encoder maps, finest first, empty without skips.
+    """
+
+    bottleneck: Tensor
+    skips: tuple[Tensor, ...] = ()
+
+    def repeat(self, times: int) -> Content:
+        """Each sample ``times`` times in a row: B … -> (B times) …"""
+        return Content(
+            self.bottleneck.repeat_interleave(times, dim=0),
+            tuple(s.repeat_interleave(times, dim=0) for s in self.skips),
+        )
+
+
+class AdditiveSkip(nn.Module):
+    """x + strength * sigmoid(gate(style)) * conv1x1(IN(features)): the style decides what passes."""
+
+    def __init__(self, *, channels: int, style_size: int) -> None:
+        super().__init__()
+        self.conv = conv(channels, channels, 1)
+        self.gate = nn.Linear(style_size, channels)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, -0.5)
+
+    def forward(self, x: Tensor, features: Tensor, style: Tensor, strength: float) -> Tensor:
+        gate = strength * torch.sigmoid(self.gate(style)).to(x.dtype)[:, :, None, None]
+        return torch.addcmul(x, gate, self.conv(instance_norm(features)))
+
+
+class ResNetGenerator(nn.Module):
+    """Source picture and style code to fused picture.
+
+    Args:
+        image_size: side of the pictures in pixels.
+        widths: channels of each resolution, finest first; each step halves the resolution.
+        encoder_blocks: residual blocks at the coarsest resolution before the style.
+        decoder_blocks: AdaIN residual blocks at the coarsest resolution.
+        style_size: S.
+        skips: ``none``, ``additive``, ``highpass`` or ``masked``.
+        skip_resolutions: sides of the encoder maps that the skips carry.
+        high_pass_divisor: the paper's w_hpf; a larger one weakens the high-pass skips.
+        styled_output: AdaIN instead of a fixed instance norm before the colours.
+        unit_styles: the styles have unit mean square (see AdaIN).
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        widths: tuple[int, ...],
+        style_size: int,
+        encoder_blocks: int = 2,
+        decoder_blocks: int = 2,
+        skips: str = "none",
+        skip_resolutions: tuple[int, ...] = (),
+        high_pass_divisor: float = 1.0,
+        styled_output: bool = False,
+        unit_styles: bool = False,
+    ) -> None:
+        super().__init__()
+        self.skips = skips
+        self.high_pass_divisor = high_pass_divisor
+        resolutions = [image_size >> level for level in range(len(widths) - 1)]
+        carried = [r for r in resolutions if skips != "none" and r in skip_resolutions]
+        self.skip_resolutions = tuple(carried)
+        styled = dict(
+            style_size=style_size,
+            shortcut=skips not in ("highpass", "masked"),
+            unit_styles=unit_styles,
+        )
+
+        self.from_rgb = conv(3, widths[0])
+        self.encoder = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        for fine, coarse in zip(widths, widths[1:]):
+            self.encoder.append(
+                ResidualBlock(inputs=fine, outputs=coarse, normalise=True, downsample=True)
+            )
+            self.decoder.insert(
+                0, StyledResidualBlock(inputs=coarse, outputs=fine, upsample=True, **styled)
+            )
+        for _ in range(encoder_blocks):
+            self.encoder.append(
+                ResidualBlock(inputs=widths[-1], outputs=widths[-1], normalise=True)
+            )
+        for _ in range(decoder_blocks):
+            self.decoder.insert(
+                0, StyledResidualBlock(inputs=widths[-1], outputs=widths[-1], **styled)
+            )
+        self.additive_skips = nn.ModuleDict()
+        if skips == "additive":
+            for resolution in carried:
+                width = widths[resolutions.index(resolution)]
+                self.additive_skips[str(resolution)] = AdditiveSkip(
+                    channels=width, style_size=style_size
+                )
+        self.output_norm = (
+            AdaIN(style_size=style_size, channels=widths[0], unit_styles=unit_styles)
+            if styled_output
+            else InstanceNorm(widths[0])
+        )
+        self.to_rgb = conv(widths[0], 3, 3 if styled_output else 1)
+
+    def encode(self, pictures: Tensor) -> Content:
+        """B 3 H W in [-1, 1] -> content."""
+        x = self.from_rgb(pictures.contiguous())  # so that the weights alone decide the layout
+        skips = []
+        for block in self.encoder:
+            if x.shape[2] in self.skip_resolutions:
+                skips.append(x)
+            x = block(x)
+        return Content(x, tuple(skips))
+
+    def decode(
+        self,
+        content: Content,
+        styles: Tensor,
+        masks: Tensor | None = None,
+        content_strength: float = 1.0,
+    ) -> Tensor:
+        """Content and B S -> B 3 H W in about [-1, 1].
+
+        Args:
+            content: what ``encode`` returned.
+            styles: style codes, one a sample.
+            masks: B 2 H W in [0, 1] for ``masked`` skips: the first for maps of up to 32 px, the
+                second for finer ones. Without masks these skips carry nothing, as in the paper.
+            content_strength: factor of what the skips add.
+        """
+        features = dict(zip(self.skip_resolutions, content.skips))
+        x = content.bottleneck
+        for block in self.decoder:
+            x = block(x, styles)
+            side = x.shape[2]
+            if block.upsample and side in features:
+                x = self._add_skip(x, features[side], styles, masks, content_strength)
+        if isinstance(self.output_norm, AdaIN):
+            x = self.output_norm(x, styles)
+        else:
+            x = self.output_norm(x)
+        return self.to_rgb(F.leaky_relu(x, 0.2))
+
+    def forward(self, pictures: Tensor, styles: Tensor, masks: Tensor | None = None) -> Tensor:
+        """B 3 H W and B S -> B 3 H W."""
+        return self.decode(self.encode(pictures), styles, masks)
+
+    def _add_skip(
+        self, x: Tensor, features: Tensor, styles: Tensor, masks: Tensor | None, strength: float
+    ) -> Tensor:
+        if self.skips == "additive":
+            return self.additive_skips[str(x.shape[2])](x, features, styles, strength)
+        if self.skips == "masked":
+            if masks is None:
+                return x
+            mask = masks[:, :1] if x.shape[2] <= 32 else masks[:, 1:]
+            mask = F.interpolate(mask, size=x.shape[2:], mode="bilinear").to(x.dtype)
+            features = mask * features
+        return x + high_pass(features) * (strength / self.high_pass_divisor)

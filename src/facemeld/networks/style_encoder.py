@@ -1,0 +1,141 @@
+"""Style encoders: a reference picture and its domain to a style code.
+
+``ResNetStyleEncoder`` is the paper's (Choi et al. 2020, table 7). ``ProjectedStyleEncoder`` reads
+the mean and deviation of frozen ImageNet features, in the spirit of Huang & Belongie (2017), where
+such statistics are the style; it needs little training.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facemeld.networks.features import EfficientNetLite0
+from facemeld.networks.layers import ResidualBlock, conv, initialise, linear, of_domain, unit_rms
+
+
+def residual_trunk(widths: tuple[int, ...]) -> nn.Sequential:
+    """conv, residual blocks without norm down to 4x4, conv4x4: B 3 H W -> B C 1 1.
+
+    The paper's style encoder and discriminator share this shape.
+    """
+    blocks = [
+        ResidualBlock(inputs=i, outputs=o, downsample=True) for i, o in zip(widths, widths[1:])
+    ]
+    last = widths[-1]
+    return nn.Sequential(
+        conv(3, widths[0]),
+        *blocks,
+        nn.LeakyReLU(0.2),
+        initialise(nn.Conv2d(last, last, 4)),
+        nn.LeakyReLU(0.2),
+    )
+
+
+class ResNetStyleEncoder(nn.Module):
+    """The paper's style encoder.
+
+    Args:
+        widths: channels of each resolution, finest first, ending at 4 x 4.
+        style_size: S.
+        domains: K.
+        unit_styles: scale the styles to unit mean square.
+    """
+
+    def __init__(
+        self, *, widths: tuple[int, ...], style_size: int, domains: int, unit_styles: bool = False
+    ) -> None:
+        super().__init__()
+        self.domains = domains
+        self.unit_styles = unit_styles
+        self.trunk = residual_trunk(widths)
+        self.heads = linear(widths[-1], domains * style_size)
+
+    def forward(self, pictures: Tensor, domains: Tensor) -> Tensor:
+        """B 3 H W and B int64 -> B S."""
+        x = self.trunk(pictures.contiguous()).flatten(1)  # the weights alone decide the layout
+        styles = of_domain(self.heads(x).unflatten(1, (self.domains, -1)), domains)
+        return unit_rms(styles) if self.unit_styles else styles
+
+
+class ProjectedStyleEncoder(nn.Module):
+    """Style from the statistics of frozen EfficientNet-lite0 features and of the colours.
+
+    ``statistics`` and ``from_statistics`` are the two halves of ``forward``: training computes the
+    features once for this network and the discriminator, and the statistics of each real picture
+    once for the whole run.
+
+    Args:
+        style_size: S.
+        domains: K.
+        feature_size: the pictures are resized to this side before the features are taken.
+        width: units of the hidden layers.
+    """
+
+    def __init__(
+        self, *, style_size: int, domains: int, feature_size: int = 128, width: int = 256
+    ) -> None:
+        super().__init__()
+        self.domains = domains
+        self.features = EfficientNetLite0(input_size=feature_size)
+        size = 2 * (sum(self.features.channels) + 3)
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("deviation", torch.ones(size))
+        self.register_buffer("domain_weight", torch.zeros(domains, size))
+        self.register_buffer("domain_bias", torch.zeros(domains))
+        self.hidden = nn.ModuleList([linear(size, width), linear(width, width)])
+        self.heads = linear(width, domains * style_size)
+
+    @staticmethod
+    def statistics(features: list[Tensor], pictures: Tensor) -> Tensor:
+        """Means and deviations over the pixels of each map. -> B F, fp32."""
+        parts = []
+        for maps in (*features, pictures):
+            rows = maps.permute(0, 2, 3, 1).flatten(1, 2).float()  # B HW C
+            mean = rows.mean(dim=1)
+            variance = (rows - mean[:, None]).square().mean(dim=1)
+            parts += [mean, torch.sqrt(variance + 1e-6)]
+        return torch.cat(parts, dim=1)
+
+    def fit(self, statistics: Tensor, domains: Tensor) -> None:
+        """Fits what follows from the training pictures in closed form.
+
+        These are the scale of the statistics, and a classifier of domains (ridge regression, every
+        domain weighted equally) for pictures whose domain nobody named.
+
+        Args:
+            statistics: N F.
+            domains: N int64.
+        """
+        self.mean.copy_(statistics.mean(dim=0))
+        self.deviation.copy_(statistics.std(dim=0, correction=0) + 1e-4)
+        rows = self.standardise(statistics.to(self.mean)).double()
+        targets = F.one_hot(domains, self.domains).to(rows)
+        share = (targets / targets.sum(dim=0).clamp(min=1)).sum(dim=1, keepdim=True)
+        centre = (share * rows).sum(dim=0) / share.sum()
+        rows = rows - centre
+        ridge = 1e-2 * self.domains * torch.eye(rows.shape[1]).to(rows)
+        weight = torch.linalg.solve(rows.T @ (share * rows) + ridge, rows.T @ (share * targets))
+        self.domain_weight.copy_(weight.T)
+        self.domain_bias.copy_(-centre @ weight)
+
+    def guess_domains(self, pictures: Tensor) -> Tensor:
+        """The most likely domain of each picture. B 3 H W -> B int64"""
+        statistics = self.standardise(self.statistics(self.features(pictures), pictures))
+        return F.linear(statistics, self.domain_weight, self.domain_bias).argmax(dim=1)
+
+    def standardise(self, statistics: Tensor) -> Tensor:
+        """B F -> B F of about unit variance; outliers are clipped at five deviations."""
+        return ((statistics - self.mean) / self.deviation).clamp(-5, 5)
+
+    def from_statistics(self, statistics: Tensor, domains: Tensor) -> Tensor:
+        """B F and B int64 -> B S of unit mean square."""
+        x = self.standardise(statistics)
+        for layer in self.hidden:
+            x = F.leaky_relu(layer(x), 0.2)
+        return unit_rms(of_domain(self.heads(x).unflatten(1, (self.domains, -1)), domains))
+
+    def forward(self, pictures: Tensor, domains: Tensor) -> Tensor:
+        """B 3 H W and B int64 -> B S."""
+        return self.from_statistics(self.statistics(self.features(pictures), pictures), domains)
