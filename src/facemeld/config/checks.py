@@ -21,8 +21,10 @@ def type_problems(config) -> list[str]:
     hints = typing.get_type_hints(type(config))
     for name, hint in hints.items():
         value = getattr(config, name)
+        if value is None and without_none(hint) is not hint:
+            continue
         hint = without_none(hint)
-        if value is None or dataclasses.is_dataclass(value):
+        if type(value) is hint and dataclasses.is_dataclass(value):
             if not hasattr(value, "problems"):  # others check themselves
                 found += [f"{name}.{p}" for p in type_problems(value)]
             continue

@@ -56,15 +56,12 @@ class NetworkConfig:
     def resolved(self) -> NetworkConfig:
         """The same with the paper's widths filled in; raises UserError if anything is impossible."""
         check(self.problems(), "network")
-        levels = self.image_size.bit_length() - 1
-        extra = 1 if self.skips in ("highpass", "masked") else 0
+        to_four = _paper_widths(self.image_size, self.image_size.bit_length() - 3)
         return dataclasses.replace(
             self,
-            widths=self.widths or _paper_widths(self.image_size, levels - 4 + extra),
-            style_encoder_widths=self.style_encoder_widths
-            or _paper_widths(self.image_size, levels - 2),
-            discriminator_widths=self.discriminator_widths
-            or _paper_widths(self.image_size, levels - 2),
+            widths=self.widths or _paper_widths(self.image_size, self._halvings()),
+            style_encoder_widths=self.style_encoder_widths or to_four,
+            discriminator_widths=self.discriminator_widths or to_four,
         )
 
     def problems(self) -> list[str]:
@@ -108,12 +105,17 @@ class NetworkConfig:
             found.append("the projected style encoder needs unit_styles = true")
         return found + self._skip_problems()
 
+    def _halvings(self) -> int:
+        """How often the generator halves the resolution; in the paper to 16 px, or to 8 px."""
+        if self.widths:
+            return len(self.widths) - 1
+        deeper = self.skips in ("highpass", "masked")
+        return max(self.image_size.bit_length() - 5, 1) + deeper
+
     def _skip_problems(self) -> list[str]:
         if self.skips not in SKIPS[1:] or not 16 <= self.image_size <= 1024:
             return []
-        levels = len(self.widths) - 1 if self.widths else self.image_size.bit_length() - 5
-        levels += 0 if self.widths or self.skips == "additive" else 1
-        reachable = [self.image_size >> level for level in range(levels)]
+        reachable = [self.image_size >> level for level in range(self._halvings())]
         if not set(reachable) & set(self.skip_resolutions):
             return [
                 f"skips = {self.skips} carry nothing: skip_resolutions names none of the encoder's "

@@ -7,6 +7,7 @@ what is read can never be larger than the file itself.
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from facemeld.errors import UserError
 SIZE_LIMIT = 4 << 30
 """Bytes; the largest official checkpoint has about 0.3 GB."""
 _ZIP_MAGIC = b"PK\x03\x04"
-_CODE = re.compile(r"Unsupported global: GLOBAL ([\w.]{1,100})")
+_CODE = re.compile(r"unsupported (?:global: )?GLOBAL ([\w.]{1,100})", re.IGNORECASE)
 
 
 def read_torch_file(path: Path) -> object:
@@ -31,8 +32,8 @@ def read_torch_file(path: Path) -> object:
     """
     try:
         size = path.stat().st_size
-        if path.is_dir():
-            raise UserError("a folder, not a checkpoint", where=str(path), fix="name the file")
+        if not path.is_file():
+            raise UserError("not a file", where=str(path), fix="name the .ckpt file itself")
         if size > SIZE_LIMIT:
             raise UserError(
                 f"{size / 1e9:.1f} GB is too large for a checkpoint of these networks",
@@ -42,13 +43,14 @@ def read_torch_file(path: Path) -> object:
         with path.open("rb") as file:
             is_zip = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
     except FileNotFoundError:
-        raise UserError("no such file", where=str(path)) from None
+        raise UserError("no such file", where=str(path), fix="check the name") from None
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}", where=str(path)) from None
     try:
         if is_zip:
             _check_archive(path, size)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+        with warnings.catch_warnings(action="ignore"):  # about damage, which ends in an error below
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except UserError:
         raise
     except Exception as error:  # a damaged file can make the unpickler raise anything
@@ -62,7 +64,7 @@ def _check_archive(path: Path, size: int) -> None:
     compressed = any(record.compress_type != zipfile.ZIP_STORED for record in records)
     if compressed or sum(record.file_size for record in records) > size:
         raise UserError(
-            "not written by PyTorch: its records are compressed or larger than the file",
+            "not a PyTorch checkpoint: its records are compressed or larger than the file",
             where=str(path),
             fix="give the .ckpt file as it was published or trained",
         )

@@ -1,7 +1,8 @@
 """Build, save and load the networks of a model.
 
 A model folder holds ``config.json`` (a NetworkConfig), ``model.safetensors`` (generator, style
-encoder and mapping network) and ``README.md`` (the model card). No pickle is read or written.
+encoder and mapping network), ``README.md`` (the model card), and the licence of the frozen feature
+network if it is inside. No pickle is read or written.
 """
 
 from __future__ import annotations
@@ -101,6 +102,9 @@ def save_model(networks: Networks, folder: Path, *, card: str, half: bool = Fals
         os.fsync(file.fileno())
     _write_text(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     _write_text(folder / "README.md", card)
+    if networks.config.style_encoder == "projected":
+        name = "LICENSE-efficientnet-lite0.txt"
+        _write_text(folder / name, Path(__file__).with_name(name).read_text(encoding="utf-8"))
     weights.replace(folder / "model.safetensors")
 
 

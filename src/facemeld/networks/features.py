@@ -36,14 +36,14 @@ class _InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = F.relu6(self.expand(x)) if self.expand is not None else x
+        hidden = F.relu6(self.expand(x), inplace=True) if self.expand is not None else x
         if self.depthwise.stride == (2, 2) and hidden.device.type == "cpu":
             # the bf16 backward pass of a strided depthwise convolution is pathologically slow
             with torch.autocast("cpu", enabled=False):
                 hidden = self.depthwise(hidden.float())
         else:
             hidden = self.depthwise(hidden)
-        out = self.project(F.relu6(hidden))
+        out = self.project(F.relu6(hidden, inplace=True))
         return x + out if self.residual else out
 
 
@@ -73,7 +73,8 @@ class EfficientNetLite0(nn.Module):
         """B 3 H W in [-1, 1] -> four maps, finest first."""
         size = (self.input_size, self.input_size)
         x = F.interpolate(pictures, size=size, mode="bilinear", align_corners=False)
-        x = F.relu6(self.stem(x.contiguous(memory_format=torch.channels_last)))
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        x = F.relu6(x, inplace=True)
         taps = []
         for index, block in enumerate(self.blocks):
             x = block(x)

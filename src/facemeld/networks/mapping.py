@@ -52,7 +52,8 @@ class MappingNetwork(nn.Module):
         self.unit_styles = unit_styles
         sizes = [latent_size] + [width] * shared_layers
         self.shared = nn.ModuleList(linear(i, o) for i, o in zip(sizes, sizes[1:]))
-        sizes = [width] * domain_layers + [style_size]
+        first = width if shared_layers else latent_size
+        sizes = [first] + [width] * (domain_layers - 1) + [style_size]
         self.heads = nn.ModuleList(
             DomainLinear(domains=domains, inputs=i, outputs=o) for i, o in zip(sizes, sizes[1:])
         )

@@ -1,0 +1,70 @@
+"""The demo: fuse the bundled faces, and say in a short text what each file is."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from facemeld.fusion.pipeline import FusionPipeline
+from facemeld.images.read import is_picture_name
+from facemeld.images.write import write_picture
+
+CELL = 128
+SINGLES = (
+    # file, source, references, weights; what it shows
+    ("astronaut_as_cat.png", "woman_astronaut", ["cat_chelsea"], None, "her pose, the cat's look"),
+    (
+        "cat_as_anime.png",
+        "cat_chelsea",
+        ["anime_beni"],
+        None,
+        "the cat's layout, a drawn character's look",
+    ),
+    (
+        "two_looks_at_once.png",
+        "woman_hopper",
+        ["cat_chelsea", "wild_raccoon"],
+        [0.5, 0.5],
+        "half cat, half raccoon",
+    ),
+)
+
+
+def bundled_faces() -> list[Path]:
+    """The example faces inside the package; the first part of a name is the domain."""
+    folder = Path(str(resources.files("facemeld"))) / "assets" / "faces"
+    return sorted(p for p in folder.iterdir() if is_picture_name(p))
+
+
+def run_demo(out: Path, *, model: str | Path = "faces") -> list[Path]:
+    """Writes a sheet, single results and README.txt to ``out``; returns their paths."""
+    pipe = FusionPipeline.from_pretrained(model)
+    faces = {path.stem: path for path in bundled_faces()}
+    pictures = list(faces.values())
+    lines = ["What is in this folder", ""]
+    written = []
+
+    def keep(image, name: str, meaning: str, settings: dict | None) -> None:
+        path = out / name
+        write_picture(image, path, settings=settings)
+        written.append(path)
+        lines.append(f"{name}: {meaning}")
+
+    sheet = pipe.grid(pictures, pictures, cell=CELL)
+    keep(sheet, "sheet.jpg", "every bundled face (left) with the look of every other (top)", None)
+    for name, source, references, weights, meaning in SINGLES:
+        result = pipe(faces[source], [faces[r] for r in references], weights=weights)
+        keep(result.images[0], name, meaning, result.settings[0])
+    for domain in pipe.domains:
+        result = pipe(faces["woman_astronaut"], latent=True, domain=domain, seed=1)
+        meaning = f"the astronaut with a random look of the domain {domain}"
+        keep(result.images[0], f"random_{domain}.png", meaning, result.settings[0])
+    lines += [
+        "",
+        "All of it is made by a network; the files carry metadata that says so.",
+        f"Again, or with your own pictures: facemeld fuse --source YOU.jpg --reference CAT.jpg "
+        f"--out RESULT.png (model: {pipe.name})",
+    ]
+    text = out / "README.txt"
+    text.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [*written, text]

@@ -1,0 +1,142 @@
+"""The lean recipe: fusion that learns from little compute.
+
+Frozen ImageNet features serve three times: under the discriminator's heads (Sauer et al. 2021),
+as the style of a reference, and as a target for the fake's statistics. One generator pass of
+every source under two styles of one domain serves the discriminator, the generator and the
+diversity term. The layout of the source is kept by a hinge on luminance gradients and by cycles.
+The mapping network learns to draw from the style encoder's distribution (energy distance), which
+makes latent codes as good as references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from facemeld.config import LossWeights, TrainingConfig
+from facemeld.data.sampling import STYLE_MATCHING, Batch, BatchSampler, random_at
+from facemeld.networks.bundle import Networks
+from facemeld.networks.discriminator import ProjectedDiscriminator
+from facemeld.training import losses
+from facemeld.training.starganv2 import Numbers, Phase
+
+STYLES_MATCHED = 32  # styles a domain in each energy distance
+RECONSTRUCTION_INTERVAL = 4
+
+
+class LeanRecipe:
+    """Batch in, losses out; see ``step``.
+
+    Args:
+        config: the run.
+        networks: generator, projected style encoder and mapping network.
+        discriminator: the projected discriminator.
+        sampler: where the batches come from.
+        statistics: N F, feature statistics of every training picture, row by row.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        networks: Networks,
+        discriminator: ProjectedDiscriminator,
+        sampler: BatchSampler,
+        statistics: Tensor,
+    ) -> None:
+        self.config = config
+        self.networks = networks
+        self.discriminator = discriminator
+        self.sampler = sampler
+        self.statistics = statistics
+        self.features = networks.style_encoder.features
+
+    def step(
+        self, batch: Batch, weights: LossWeights, iteration: int, numbers: Numbers
+    ) -> Iterator[Phase]:
+        """Yields each phase's loss with the names of the networks that it trains.
+
+        The caller back-propagates and steps those networks' optimisers before it goes on.
+        """
+        networks, device = self.networks, batch.sources.device
+        source_styles = networks.style_encoder.from_statistics(
+            self.statistics[batch.source_rows].to(device), batch.source_domains
+        )
+        content = networks.generator.encode(batch.sources)
+        if iteration * self.config.batch_size < self.config.warmup_pictures:
+            rebuilt = networks.generator.decode(content, source_styles)
+            loss = losses.l1(rebuilt, batch.sources)
+            numbers["generator/warmup"] = loss.detach()
+            yield loss, ("generator", "style_encoder")
+            return
+
+        targets = batch.targets.repeat_interleave(2)
+        reference_statistics = self.statistics[batch.reference_rows].to(device)
+        if batch.from_latents:
+            styles = networks.mapping_network(batch.latents, targets)
+        else:
+            styles = networks.style_encoder.from_statistics(reference_statistics, targets)
+        fakes = networks.generator.decode(content.repeat(2), styles)
+        fake_features = self.features(fakes)
+        yield self._discriminator_loss(batch, targets, fake_features, numbers), ("discriminator",)
+
+        fake_statistics = networks.style_encoder.statistics(fake_features, fakes)
+        fake_styles = networks.style_encoder.from_statistics(fake_statistics, targets)
+        half = fakes[iteration % 2 :: 2]  # one of each pair goes round the cycle
+        cycled = networks.generator(half, source_styles)
+        content_loss, correlation = losses.content_hinge(
+            fakes, batch.sources.repeat_interleave(2, dim=0), self.config.content_target
+        )
+        parts = {
+            "adversarial": -self.discriminator(fake_features, targets).mean(),
+            "style": losses.l1(fake_styles, styles.detach()),
+            "diversity": -losses.l1(fakes[::2], fakes[1::2]),
+            "cycle": losses.l1(cycled, batch.sources),
+            "content": content_loss,
+        }
+        if weights.features and not batch.from_latents:
+            standardise = networks.style_encoder.standardise
+            parts["features"] = losses.l1(
+                standardise(fake_statistics), standardise(reference_statistics)
+            )
+        if weights.reconstruction and iteration % RECONSTRUCTION_INTERVAL == 0:
+            rebuilt = networks.generator.decode(content, source_styles)
+            parts["reconstruction"] = losses.l1(rebuilt, batch.sources)
+        if weights.style_matching:
+            parts["style_matching"] = self._style_matching(iteration, device)
+        mode = "latent" if batch.from_latents else "reference"
+        numbers.update({f"generator/{mode}/{k}": v.detach() for k, v in parts.items()})
+        numbers[f"generator/{mode}/correlation"] = correlation.detach()
+        yield (
+            sum(getattr(weights, name) * value for name, value in parts.items()),
+            ("generator", "style_encoder", "mapping_network"),
+        )
+
+    def _discriminator_loss(
+        self, batch: Batch, targets: Tensor, fake_features: list[Tensor], numbers: Numbers
+    ) -> Tensor:
+        """Hinge loss of the references, which are the real batch, against the fakes."""
+        with torch.no_grad():
+            real_features = self.features(batch.references)
+        both = [torch.cat([r, f.detach()]) for r, f in zip(real_features, fake_features)]
+        real, fake = self.discriminator(both, targets.repeat(2)).chunk(2)
+        parts = {"real": losses.hinge_real(real), "fake": losses.hinge_fake(fake)}
+        numbers.update({f"discriminator/{k}": v.detach() for k, v in parts.items()})
+        return parts["real"] + parts["fake"]
+
+    def _style_matching(self, iteration: int, device: torch.device) -> Tensor:
+        """Mean over the domains of the energy distance of mapped to encoded styles."""
+        networks, n = self.networks, STYLES_MATCHED
+        random = random_at(self.config.seed, iteration, STYLE_MATCHING)
+        count = len(networks.config.domains)
+        domains = torch.arange(count, device=device).repeat_interleave(n)
+        rows = torch.cat([self.sampler.rows_of_domain(k, random, n) for k in range(count)])
+        latents = random.standard_normal((count * n, networks.config.latent_size), dtype="float32")
+        with torch.no_grad():
+            encoded = networks.style_encoder.from_statistics(
+                self.statistics[rows].to(device), domains
+            )
+        mapped = networks.mapping_network(torch.from_numpy(latents).to(device), domains)
+        shape = (count, n, -1)
+        return losses.energy_distance(mapped.view(shape), encoded.view(shape)).mean()

@@ -1,0 +1,64 @@
+"""The losses, each a pure function with its equation; means over the batch.
+
+D(x) are logits, s style codes, x pictures in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from facemeld.evaluation.structure import luminance_structure
+
+
+def logistic_real(logits: Tensor) -> Tensor:
+    """softplus(-D(x)): the non-saturating loss of reals, and of fakes for the generator."""
+    return F.softplus(-logits).mean()
+
+
+def logistic_fake(logits: Tensor) -> Tensor:
+    """softplus(D(G(x))): the discriminator's loss of fakes."""
+    return F.softplus(logits).mean()
+
+
+def hinge_real(logits: Tensor) -> Tensor:
+    """max(0, 1 - D(x)) (Lim & Ye 2017)."""
+    return F.relu(1 - logits).mean()
+
+
+def hinge_fake(logits: Tensor) -> Tensor:
+    """max(0, 1 + D(G(x)))."""
+    return F.relu(1 + logits).mean()
+
+
+def r1_penalty(logits: Tensor, pictures: Tensor) -> Tensor:
+    """1/2 ||grad_x D(x)||^2 on real pictures (Mescheder et al. 2018)."""
+    (gradient,) = torch.autograd.grad(logits.sum(), pictures, create_graph=True)
+    return 0.5 * gradient.square().sum(dim=(1, 2, 3)).mean()
+
+
+def l1(a: Tensor, b: Tensor) -> Tensor:
+    """|a - b|."""
+    return (a - b).abs().mean()
+
+
+def content_hinge(fakes: Tensor, sources: Tensor, target: float) -> tuple[Tensor, Tensor]:
+    """max(0, target - corr(layout of fake, layout of source)), and the mean correlation."""
+    correlation = (luminance_structure(fakes) * luminance_structure(sources)).sum(dim=1)
+    return F.relu(target - correlation).mean(), correlation.mean()
+
+
+def energy_distance(a: Tensor, b: Tensor) -> Tensor:
+    """2 E|a - b| - E|a - a'| - E|b - b'| of two samples (Szekely & Rizzo 2013), per unit length.
+
+    Zero when both come from one distribution. ... N S and ... M S -> ...
+    """
+    scale = a.shape[-1] ** -0.5
+    n, m = a.shape[-2], b.shape[-2]
+    # the matrix-product shortcut of cdist would give equal points a distance
+    exact = "donot_use_mm_for_euclid_dist"
+    between = torch.cdist(a, b, compute_mode=exact).mean(dim=(-2, -1))
+    within_a = torch.cdist(a, a, compute_mode=exact).sum(dim=(-2, -1)) / (n * (n - 1))
+    within_b = torch.cdist(b, b, compute_mode=exact).sum(dim=(-2, -1)) / (m * (m - 1))
+    return scale * (2 * between - within_a - within_b)

@@ -1,0 +1,55 @@
+"""The run folder: whose it is, and what may change when a run goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from facemeld.config import TrainingConfig, from_dict, read_toml, to_dict, write_toml
+from facemeld.errors import UserError
+from facemeld.training import checkpoint
+from facemeld.training.precision import fastest_precision
+
+# options that may differ between the sessions of one run
+_FREE = ("data", "samples_from", "pictures", "processes", "precision", "log_every", "sample_every")
+_FREE += ("checkpoint_every", "keep_checkpoints", "on_unreadable")
+
+
+def open_run(
+    config: TrainingConfig, out: Path, resume: str, *, device: torch.device
+) -> TrainingConfig:
+    """Creates the run folder, or checks that it is this run's; writes config.toml.
+
+    Returns:
+        The configuration with its precision decided: as before in a run that goes on, else
+        measured where it is ``auto``.
+
+    Raises:
+        UserError: the folder has checkpoints of other options, or must not have any.
+    """
+    described = out / "config.toml"
+    has_checkpoints = any((out / "checkpoints").glob("pictures-*.safetensors"))
+    if has_checkpoints and resume == "never":
+        raise UserError(
+            "the run folder has checkpoints already",
+            where=str(out),
+            fix="name another folder with --out, or go on with --resume auto",
+        )
+    if has_checkpoints and described.is_file():
+        earlier = from_dict(TrainingConfig, read_toml(described), where=str(described))
+        mine, theirs = to_dict(config), to_dict(earlier)
+        changed = [k for k in mine if k not in _FREE and mine[k] != theirs[k]]
+        if changed:
+            raise UserError(
+                f"the run was started with other options: {', '.join(changed)}",
+                where=str(described),
+                fix="use the same options, or another folder with --out",
+            )
+        if config.precision == "auto":
+            config = dataclasses.replace(config, precision=earlier.precision)
+    if config.precision == "auto":
+        config = dataclasses.replace(config, precision=fastest_precision(device))
+    checkpoint.write_whole(described, lambda partial: write_toml(config, partial))
+    return config

@@ -1,0 +1,116 @@
+"""Both style encoders in several sizes: shapes, gradients, single = batch, a head a domain."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from facemeld.networks.style_encoder import ProjectedStyleEncoder, ResNetStyleEncoder
+
+VARIANTS = {
+    "resnet 16 px": lambda: ResNetStyleEncoder(widths=(8, 8, 12), style_size=5, domains=3),
+    "resnet 64 px": lambda: ResNetStyleEncoder(widths=(4, 8, 8, 8, 16), style_size=64, domains=2),
+    "resnet unit": lambda: ResNetStyleEncoder(
+        widths=(8, 8, 8), style_size=5, domains=4, unit_styles=True
+    ),
+    "projected": lambda: ProjectedStyleEncoder(style_size=6, domains=3, feature_size=32),
+    "projected narrow": lambda: ProjectedStyleEncoder(
+        style_size=64, domains=1, feature_size=64, width=16
+    ),
+}
+ALL = pytest.mark.parametrize("build", VARIANTS.values(), ids=VARIANTS)
+
+
+@pytest.fixture(autouse=True)
+def same_dice():
+    torch.manual_seed(0)
+
+
+def side(encoder: nn.Module) -> int:
+    if isinstance(encoder, ProjectedStyleEncoder):
+        return 24  # any size: the feature network resizes
+    return 4 << sum(getattr(block, "downsample", False) for block in encoder.trunk)
+
+
+def inputs(encoder: nn.Module, batch: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    pictures = torch.rand(batch, 3, side(encoder), side(encoder)) * 2 - 1
+    return pictures, torch.arange(batch) % encoder.domains
+
+
+@ALL
+def test_shape_and_gradients(build):
+    encoder = build()
+    pictures, domains = inputs(encoder)
+    pictures.requires_grad_()
+    styles = encoder(pictures, domains)
+    assert styles.shape == (4, encoder.heads.out_features // encoder.domains)
+    assert styles.isfinite().all()
+    (styles * torch.randn_like(styles)).sum().backward()
+    assert pictures.grad.isfinite().all() and pictures.grad.abs().max() > 0
+    for name, parameter in encoder.named_parameters():
+        if name.startswith("features."):
+            assert not parameter.requires_grad and parameter.grad is None, name
+        else:
+            assert parameter.grad.isfinite().all() and parameter.grad.abs().max() > 0, name
+
+
+@ALL
+def test_a_picture_alone_gives_what_it_gives_in_a_batch(build):
+    encoder = build().eval()
+    pictures, domains = inputs(encoder)
+    with torch.inference_mode():
+        together = encoder(pictures, domains)
+        for i in range(len(pictures)):
+            alone = encoder(pictures[i : i + 1], domains[i : i + 1])
+            torch.testing.assert_close(alone[0], together[i], atol=1e-5, rtol=1e-5)
+
+
+@ALL
+def test_each_domain_has_its_own_head(build):
+    encoder = build()
+    pictures, _ = inputs(encoder)
+    size = encoder.heads.out_features // encoder.domains
+    for domain in range(encoder.domains):
+        encoder.zero_grad()
+        encoder(pictures, torch.full((4,), domain)).sum().backward()
+        rows = encoder.heads.bias.grad.view(encoder.domains, size).abs().amax(dim=1)
+        assert rows[domain] > 0 and rows.sum() == rows[domain]
+
+
+@pytest.mark.parametrize("name", ["resnet unit", "projected", "projected narrow"])
+def test_unit_styles_have_unit_mean_square(name):
+    encoder = VARIANTS[name]()
+    styles = encoder(*inputs(encoder))
+    torch.testing.assert_close(styles.square().mean(dim=1), torch.ones(4), atol=1e-3, rtol=0)
+
+
+def test_the_layout_of_the_pictures_changes_nothing():
+    for build in VARIANTS.values():
+        encoder = build().eval()
+        pictures, domains = inputs(encoder)
+        other = pictures.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            torch.testing.assert_close(encoder(pictures, domains), encoder(other, domains))
+
+
+def test_statistics_are_means_and_deviations():
+    features = [torch.randn(2, 5, 4, 4), torch.randn(2, 7, 2, 2) * 3 + 1]
+    pictures = torch.rand(2, 3, 8, 8)
+    found = ProjectedStyleEncoder.statistics(features, pictures)
+    expected = []
+    for maps in (*features, pictures):
+        expected += [maps.mean(dim=(2, 3)), maps.std(dim=(2, 3), correction=0)]
+    torch.testing.assert_close(found, torch.cat(expected, dim=1), atol=1e-4, rtol=1e-4)
+
+
+def test_fitted_scales_standardise_what_they_were_fitted_to():
+    encoder = ProjectedStyleEncoder(style_size=6, domains=2, feature_size=32)
+    scale, offset = torch.rand(encoder.mean.shape) + 0.5, torch.randn(encoder.mean.shape)
+    domains = torch.arange(200) % 2
+    statistics = offset + scale * torch.randn(200, len(scale))
+    encoder.fit(statistics, domains)
+    standardised = encoder.standardise(statistics)
+    torch.testing.assert_close(standardised.mean(dim=0), torch.zeros(len(scale)), atol=0.05, rtol=0)
+    torch.testing.assert_close(standardised.std(dim=0), torch.ones(len(scale)), atol=0.05, rtol=0)
+    assert encoder.standardise(1e6 * statistics).abs().max() == 5

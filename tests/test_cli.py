@@ -1,0 +1,386 @@
+"""The command line: results on standard output, mistakes in three lines, torch only when needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import facemeld
+from facemeld.cli import main
+from facemeld.config import preset, presets, write_toml
+from facemeld.errors import UserError
+from facemeld.fusion.pipeline import FusionPipeline
+from facemeld.images import is_marked_synthetic, read_settings
+
+COMMANDS = (
+    "demo",
+    "fuse",
+    "grid",
+    "train",
+    "evaluate",
+    "import-stargan-v2",
+    "presets",
+    "info",
+)
+
+
+class Places:
+    """Where the pictures and models of these tests are."""
+
+    def __init__(self, faces: Path, projected_model: Path, resnet_model: Path, out: Path) -> None:
+        self.faces, self.out = str(faces), str(out)
+        self.model, self.resnet = str(projected_model), str(resnet_model)
+        self.cat, self.dog = str(faces / "cat" / "00.png"), str(faces / "dog" / "00.png")
+        text = out / "text.png"
+        text.write_text("not a picture")
+        self.text = str(text)
+
+    def to(self, name: str) -> str:
+        """A path to write to."""
+        return str(Path(self.out) / name)
+
+
+@pytest.fixture
+def at(faces: Path, projected_model: Path, resnet_model: Path, tmp_path: Path) -> Places:
+    return Places(faces, projected_model, resnet_model, tmp_path)
+
+
+def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 2) -> str:
+    """Runs a command that must fail with this code; returns what it says."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    told = capsys.readouterr()
+    assert caught.value.code == code and told.out == "" and "Traceback" not in told.err
+    return told.err
+
+
+# -- help -------------------------------------------------------------------------------------
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    told = capsys.readouterr().out
+    assert caught.value.code == 0 and all(command in told for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    told = capsys.readouterr().out
+    assert caught.value.code == 0 and f"facemeld {command}" in told
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--version"])
+    assert capsys.readouterr().out == f"facemeld {facemeld.__version__}\n"
+
+
+def test_presets_are_listed_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["presets"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(presets())
+
+
+# -- commands ---------------------------------------------------------------------------------
+
+
+def test_fuse_writes_a_marked_picture_with_its_settings(
+    at: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = at.to("new/folder/fused.png")
+    main(
+        ["fuse", "--source", at.cat, "--reference", at.dog, at.cat, "--weights", "3", "1"]
+        + ["--strength", "0.8", "--model", at.model, "--out", out]
+    )
+    assert capsys.readouterr().out == out + "\n"
+    settings = read_settings(out)
+    assert is_marked_synthetic(out) and settings["weights"] == [0.75, 0.25]
+    expected = FusionPipeline.from_pretrained(at.model)(
+        at.cat, [at.dog, at.cat], weights=[3, 1], strength=0.8
+    )
+    assert settings == expected.settings[0]
+    with Image.open(out) as image:
+        assert image.tobytes() == expected.images[0].tobytes()
+
+
+def test_fuse_without_settings_is_marked_all_the_same(at: Places) -> None:
+    out = at.to("fused.jpg")
+    main(
+        ["fuse", "--source", at.cat, "--latent", "--domain", "dog", "--seed", "3"]
+        + ["--no-keep-settings", "--model", at.model, "--out", out]
+    )
+    assert is_marked_synthetic(out) and read_settings(out) is None
+
+
+def test_fuse_writes_several_sources_to_a_folder(
+    at: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(
+        ["fuse", "--source", at.cat, at.dog, "--reference", at.dog, "--model", at.model]
+        + ["--out", at.to("fused"), "--json"]
+    )
+    entries = json.loads(capsys.readouterr().out)
+    names = ["001_00.png", "002_00.png"]
+    assert [Path(e["file"]).name for e in entries] == names
+    assert sorted(p.name for p in Path(at.to("fused")).iterdir()) == names
+    assert [e["settings"]["source"] for e in entries] == ["00.png", "00.png"]
+
+
+def test_grid_writes_a_sheet(at: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    out = at.to("sheet.png")
+    main(
+        ["grid", "--source", at.cat, at.dog, "--reference", at.dog, "--cell", "32"]
+        + ["--domain", "dog", "--model", at.resnet, "--out", out]
+    )
+    assert capsys.readouterr().out == out + "\n" and is_marked_synthetic(out)
+    with Image.open(out) as image:
+        assert image.size == (2 * 32 + 2, 3 * 32 + 4)
+
+
+def test_info_tells_what_a_model_is(at: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["info", at.model, "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["image_size"] == 16 and facts["domains"] == ["cat", "dog"]
+    networks = FusionPipeline.from_pretrained(at.model).networks
+    count = sum(p.numel() for p in networks.generator.parameters())
+    assert facts["parameters"]["generator"] == count
+    main(["info", at.model])
+    assert "cat, dog" in capsys.readouterr().out
+
+
+def test_info_tells_how_a_picture_was_made(at: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    out = at.to("fused.png")
+    main(["fuse", "--source", at.cat, "--reference", at.dog, "--model", at.model, "--out", out])
+    capsys.readouterr()
+    main(["info", out, "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["synthetic"] is True and facts["settings"]["references"] == ["00.png"]
+    main(["info", at.cat, "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["synthetic"] is False and facts["settings"] is None
+
+
+# -- mistakes ---------------------------------------------------------------------------------
+
+
+def train_with(at: Places, *options: str) -> list[str]:
+    return ["train", "--preset", "smoke", "--data", at.faces, "--out", at.to("r"), *options]
+
+
+def fuse_with(at: Places, *options: str, source: str = "", out: str = "o.png") -> list[str]:
+    fixed = ["--source", source or at.cat, "--model", at.model, "--out", at.to(out)]
+    return ["fuse", *fixed, *options]
+
+
+def fuse_dog(at: Places, *options: str, **changes: str) -> list[str]:
+    return fuse_with(at, "--reference", at.dog, *options, **changes)
+
+
+MISTAKES: dict[str, tuple[Callable[[Places], list[str]], tuple[str, ...]]] = {
+    "unknown preset": (
+        lambda at: ["train", "--preset", "smoek", "--data", at.faces, "--out", at.to("r")],
+        ("no preset named 'smoek'", "did you mean 'smoke'?"),
+    ),
+    "preset and file": (
+        lambda at: train_with(at, "--config", "a.toml"),
+        ("either --preset or --config",),
+    ),
+    "neither preset nor file": (
+        lambda at: ["train", "--data", at.faces, "--out", at.to("r")],
+        ("either --preset or --config", "faces-64"),
+    ),
+    "missing file": (
+        lambda at: ["train", "--config", at.to("none.toml"), "--out", at.to("r")],
+        ("no such configuration file", "none.toml"),
+    ),
+    "no data": (
+        lambda at: ["train", "--preset", "smoke", "--out", at.to("r")],
+        ("no training pictures", "--data"),
+    ),
+    "no run folder": (
+        lambda at: ["train", "--preset", "smoke", "--data", at.faces],
+        ("no run folder", "--out"),
+    ),
+    "missing data": (
+        lambda at: ["train", "--preset", "smoke", "--data", at.to("n"), "--out", at.to("r")],
+        ("there is no such folder", "check the path"),
+    ),
+    "typo in --set": (
+        lambda at: train_with(at, "--set", "weights.cycel=2"),
+        ("unknown option 'weights.cycel'", "did you mean 'cycle'?"),
+    ),
+    "typo in the table of --set": (
+        lambda at: train_with(at, "--set", "wieghts.cycle=2"),
+        ("unknown option 'wieghts.cycle'",),
+    ),
+    "no equals sign": (
+        lambda at: train_with(at, "--set", "ema"),
+        ("not of the form name=value", "ema"),
+    ),
+    "impossible options": (
+        lambda at: train_with(
+            at, "--batch-size", "0", "--image-size", "33", "--recipe", "leen", "--set", "ema=7"
+        ),
+        ("batch_size is 0", "image_size is 33", "ema is 7", "did you mean 'lean'?"),
+    ),
+    "missing picture": (
+        lambda at: fuse_dog(at, source=at.to("no.png")),
+        ("no.png",),
+    ),
+    "text as a picture": (
+        lambda at: fuse_with(at, "--reference", at.dog, at.text),
+        ("text.png",),
+    ),
+    "unknown domain": (
+        lambda at: fuse_dog(at, "--domain", "dgo"),
+        ("no domain 'dgo'", "did you mean 'dog'?"),
+    ),
+    "unknown source domain": (
+        lambda at: fuse_dog(at, "--source-domain", "x"),
+        ("no domain 'x'", "cat, dog"),
+    ),
+    "two sources for one picture": (
+        lambda at: (
+            ["fuse", "--source", at.cat, at.dog, "--reference", at.dog]
+            + ["--model", at.model, "--out", at.to("o.png")]
+        ),
+        ("2 sources, but --out names one picture", "name a folder"),
+    ),
+    "unknown format": (
+        lambda at: fuse_dog(at, out="o.jpgg"),
+        ("cannot be written as '.jpgg'", "'.jpg'"),
+    ),
+    "weights for other references": (
+        lambda at: fuse_dog(at, "--weights", "1", "2"),
+        ("2 weights for 1 references",),
+    ),
+    "strength": (
+        lambda at: fuse_dog(at, "--strength", "80"),
+        ("strength is 80.0, but must be from 0 to 1",),
+    ),
+    "latent with references": (
+        lambda at: fuse_dog(at, "--latent", "--domain", "dog"),
+        ("takes no references",),
+    ),
+    "latent without a domain": (
+        lambda at: fuse_with(at, "--latent"),
+        ("needs a domain", "cat, dog"),
+    ),
+    "negative seed": (
+        lambda at: fuse_with(at, "--latent", "--domain", "dog", "--seed", "-1"),
+        ("seed is -1",),
+    ),
+    "no reference": (
+        lambda at: fuse_with(at),
+        ("no reference picture",),
+    ),
+    "unknown model": (
+        lambda at: (
+            ["fuse", "--source", at.cat, "--reference", at.dog]
+            + ["--model", at.to("none"), "--out", at.to("o.png")]
+        ),
+        ("no such model", "none"),
+    ),
+    "huge cells": (
+        lambda at: ["grid", *fuse_dog(at, "--cell", "1000000")[1:]],
+        ("cell is 1000000",),
+    ),
+    "info on nothing": (
+        lambda at: ["info", at.to("none")],
+        ("no such model", "none"),
+    ),
+    "import of nothing": (
+        lambda at: ["import-stargan-v2", at.to("none.ckpt"), "--out", at.to("m")],
+        ("no such checkpoint", "none.ckpt"),
+    ),
+    "evaluation without pictures": (
+        lambda at: ["evaluate", "--data", at.to("n"), "--reals", at.faces, "--model", at.model],
+        ("there is no such folder",),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_told_in_three_lines(
+    name: str, at: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, expected = MISTAKES[name]
+    before = sorted(Path(at.out).iterdir())
+    told = fails(arguments(at), capsys)
+    lines = told.splitlines()
+    assert lines[0].startswith("error: ") and len(lines) <= 3
+    assert all(line.startswith(("  where: ", "  fix:   ")) for line in lines[1:])
+    assert all(part in told for part in expected), told
+    assert sorted(Path(at.out).iterdir()) == before
+
+
+def test_a_typo_in_an_option_suggests_the_right_one(
+    at: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = fails(["train", "--preset", "smoke", "--dta", at.faces], capsys)
+    assert "--dta" in told and "--data" in told
+    told = fails(["fus", "--source", at.cat], capsys)
+    assert "fus" in told and "fuse" in told
+
+
+def test_debug_shows_where_a_mistake_was_noticed(at: Places) -> None:
+    with pytest.raises(UserError, match="no such model"):
+        main(["info", at.to("none"), "--debug"])
+
+
+def test_options_override_the_file(
+    at: Places, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_toml(preset("smoke"), tmp_path / "run.toml")
+    # the first problem is the file's, the second one the option's
+    text = (tmp_path / "run.toml").read_text().replace("ema = 0.999", "ema = 7.0")
+    (tmp_path / "run.toml").write_text(text)
+    arguments = ["train", "--config", str(tmp_path / "run.toml"), "--data", at.faces]
+    arguments += ["--out", at.to("r"), "--seed", "-4", "--set", "network.style_size=0"]
+    told = fails(arguments, capsys)
+    assert all(part in told for part in ("ema is 7.0", "seed is -4", "style_size is 0"))
+
+
+# -- without torch ----------------------------------------------------------------------------
+
+_RUN_ALL = """
+import json, sys
+from facemeld.cli import main
+for arguments in json.loads(sys.argv[1]):
+    try:
+        main(arguments)
+    except SystemExit as end:
+        code = end.code
+    else:
+        code = 0
+    heavy = sorted({"torch", "tensorboard", "safetensors"} & sys.modules.keys())
+    print("\\n" + json.dumps([arguments, code, heavy]))
+"""
+
+
+def test_help_and_mistakes_do_without_torch(at: Places) -> None:
+    runs = [(["--help"], 0), (["--version"], 0), (["presets"], 0)]
+    runs += [([command, "--help"], 0) for command in COMMANDS]
+    runs += [(arguments(at), 2) for arguments, _ in MISTAKES.values()]
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN_ALL, json.dumps([arguments for arguments, _ in runs])],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(facemeld.__file__).parents[1])},
+        timeout=60,
+    )
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[[")]
+    assert len(found) == len(runs), done.stderr
+    assert [(arguments, code, heavy) for arguments, code, heavy in found] == [
+        (arguments, code, []) for arguments, code in runs
+    ]

@@ -1,0 +1,190 @@
+"""The lean step: its phases, its losses, and what each of them trains.
+
+The frozen feature network is random here: the equations do not depend on its weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_models import enliven
+from tiny_runs import tiny_config
+from torch import Tensor
+
+from facemeld.config import LossWeights
+from facemeld.data.sampling import Batch, BatchSampler, as_tensor
+from facemeld.data.store import PictureStore
+from facemeld.networks.bundle import Networks, build_discriminator
+from facemeld.training.lean import LeanRecipe
+
+WEIGHTS = LossWeights(
+    adversarial=0.7,
+    style=1.5,
+    diversity=0.4,
+    cycle=2.0,
+    reconstruction=0.9,
+    features=3.0,
+    content=1.1,
+    style_matching=0.6,
+)
+TRAINED = ("generator", "style_encoder", "mapping_network")
+
+
+@pytest.fixture
+def recipe() -> LeanRecipe:
+    torch.manual_seed(0)
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (2, 6, 4, 4, 3), dtype=np.uint8)
+    store = PictureStore(("cat", "dog"), list(coarse.repeat(4, axis=2).repeat(4, axis=3)))
+    config = tiny_config("lean")
+    network = dataclasses.replace(config.network, domains=store.domains)
+    config = dataclasses.replace(config, network=network)
+    networks, discriminator = Networks(network), build_discriminator(network)
+    encoder = networks.style_encoder
+    enliven(encoder.features)
+    pictures = as_tensor(np.concatenate(store.pictures), "cpu")
+    with torch.no_grad():
+        features = encoder.features(pictures)
+        statistics = encoder.statistics(features, pictures)
+        encoder.fit(statistics, torch.tensor([0] * 6 + [1] * 6))
+        discriminator.set_scale(features)
+    sampler = BatchSampler(store, sources=4, latent_size=4, seed=0)
+    return LeanRecipe(config, networks, discriminator, sampler, statistics)
+
+
+def batch_of(recipe: LeanRecipe, *, from_latents: bool) -> Batch:
+    return dataclasses.replace(recipe.sampler.batch(0), from_latents=from_latents)
+
+
+def play(
+    recipe: LeanRecipe, batch: Batch, iteration: int = 4
+) -> tuple[list[tuple[Tensor, tuple[str, ...]]], dict[str, Tensor]]:
+    """All phases of one step, without training in between."""
+    recipe.discriminator.eval()  # the power iterations of its spectral norms stand still
+    numbers: dict[str, Tensor] = {}
+    return list(recipe.step(batch, WEIGHTS, iteration, numbers)), numbers
+
+
+@pytest.mark.parametrize("from_latents", [False, True])
+def test_the_phases_name_what_they_train(recipe: LeanRecipe, from_latents: bool) -> None:
+    phases, numbers = play(recipe, batch_of(recipe, from_latents=from_latents))
+    assert [trained for _, trained in phases] == [("discriminator",), TRAINED]
+    assert all(torch.isfinite(n) and not n.requires_grad for n in numbers.values())
+    modules = dict(recipe.networks.named_children()) | {"discriminator": recipe.discriminator}
+    for loss, trained in phases:
+        for name in trained:
+            parameters = [p for p in modules[name].parameters() if p.requires_grad]
+            gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+            assert all(g is not None for g in gradients), name
+            assert sum(g.abs().sum() for g in gradients) > 0, name
+
+
+def test_the_discriminator_does_not_train_the_generator(recipe: LeanRecipe) -> None:
+    (loss, _), _ = play(recipe, batch_of(recipe, from_latents=True))[0]
+    parameters = [p for p in recipe.networks.parameters() if p.requires_grad]
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    assert all(g is None for g in gradients)
+
+
+def test_the_first_pictures_are_only_rebuilt(recipe: LeanRecipe) -> None:
+    batch = batch_of(recipe, from_latents=False)
+    phases, numbers = play(recipe, batch, iteration=0)
+    ((loss, trained),) = phases
+    assert trained == ("generator", "style_encoder") and list(numbers) == ["generator/warmup"]
+    networks = recipe.networks
+    own = networks.style_encoder.from_statistics(
+        recipe.statistics[batch.source_rows], batch.source_domains
+    )
+    rebuilt = networks.generator(batch.sources, own)
+    torch.testing.assert_close(loss, F.l1_loss(rebuilt, batch.sources))
+
+
+def test_the_references_are_the_real_batch(recipe: LeanRecipe) -> None:
+    batch = batch_of(recipe, from_latents=False)
+    phases, numbers = play(recipe, batch)
+    features, targets = recipe.features, batch.targets.repeat_interleave(2)
+    real = recipe.discriminator(features(batch.references), targets)
+    fake = recipe.discriminator(features(fakes_of(recipe, batch)[0]), targets)
+    expected = {"real": F.relu(1 - real).mean(), "fake": F.relu(1 + fake).mean()}
+    for name, value in expected.items():
+        torch.testing.assert_close(numbers[f"discriminator/{name}"], value.detach())
+    torch.testing.assert_close(phases[0][0], expected["real"] + expected["fake"])
+
+
+@pytest.mark.parametrize("mode", ["reference", "latent"])
+@pytest.mark.parametrize("iteration", [4, 5])
+def test_the_generator_loss(recipe: LeanRecipe, mode: str, iteration: int) -> None:
+    batch = batch_of(recipe, from_latents=mode == "latent")
+    phases, numbers = play(recipe, batch, iteration)
+    networks, encoder = recipe.networks, recipe.networks.style_encoder
+    targets = batch.targets.repeat_interleave(2)
+    fakes, styles = fakes_of(recipe, batch)
+    fake_statistics = encoder.statistics(encoder.features(fakes), fakes)
+    own = encoder.from_statistics(recipe.statistics[batch.source_rows], batch.source_domains)
+    half = fakes[0::2] if iteration == 4 else fakes[1::2]
+    expected = {
+        "adversarial": -recipe.discriminator(recipe.features(fakes), targets).mean(),
+        "style": F.l1_loss(encoder.from_statistics(fake_statistics, targets), styles),
+        "diversity": -F.l1_loss(fakes[0::2], fakes[1::2]),
+        "cycle": F.l1_loss(networks.generator(half, own), batch.sources),
+    }
+    if mode == "reference":
+        references = recipe.statistics[batch.reference_rows]
+        expected["features"] = F.l1_loss(
+            encoder.standardise(fake_statistics), encoder.standardise(references)
+        )
+    if iteration % 4 == 0:
+        rebuilt = networks.generator(batch.sources, own)
+        expected["reconstruction"] = F.l1_loss(rebuilt, batch.sources)
+
+    prefix = f"generator/{mode}/"
+    found = {n.removeprefix(prefix): v for n, v in numbers.items() if n.startswith(prefix)}
+    assert found.keys() == expected.keys() | {"content", "correlation", "style_matching"}
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value.detach(), rtol=1e-4, atol=1e-5)
+    assert -1 <= found["correlation"] <= 1 and found["content"] >= 0
+    found.pop("correlation")
+    total = sum(getattr(WEIGHTS, name) * value for name, value in found.items())
+    torch.testing.assert_close(phases[1][0].detach(), total)
+
+
+def test_terms_of_no_weight_are_not_computed(recipe: LeanRecipe) -> None:
+    numbers: dict[str, Tensor] = {}
+    weights = LossWeights()  # the optional ones of this recipe are 0
+    for _ in recipe.step(batch_of(recipe, from_latents=False), weights, 4, numbers):
+        pass
+    names = {name.rsplit("/", 1)[1] for name in numbers}
+    assert not names & {"features", "reconstruction", "style_matching"}
+
+
+def test_style_matching_makes_latent_styles_like_encoded_ones(recipe: LeanRecipe) -> None:
+    mapping = recipe.networks.mapping_network
+    optimizer = torch.optim.Adam(mapping.parameters(), lr=3e-2)
+    weights = dataclasses.replace(LossWeights(), adversarial=0, style=0, diversity=0, cycle=0)
+    weights = dataclasses.replace(weights, style_matching=1.0)
+    batch, distances = batch_of(recipe, from_latents=False), []
+    for iteration in range(1, 21):
+        numbers: dict[str, Tensor] = {}
+        for loss, trained in recipe.step(batch, weights, iteration, numbers):
+            if "mapping_network" in trained:
+                optimizer.zero_grad()
+                loss.backward(inputs=list(mapping.parameters()))
+                optimizer.step()
+        distances.append(numbers["generator/reference/style_matching"].item())
+    assert np.mean(distances[-4:]) < 0.6 * np.mean(distances[:4])
+
+
+def fakes_of(recipe: LeanRecipe, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Every source under its two styles, source by source, and the styles."""
+    networks, targets = recipe.networks, batch.targets.repeat_interleave(2)
+    if batch.from_latents:
+        styles = networks.mapping_network(batch.latents, targets)
+    else:
+        styles = networks.style_encoder.from_statistics(
+            recipe.statistics[batch.reference_rows], targets
+        )
+    return networks.generator(batch.sources.repeat_interleave(2, dim=0), styles), styles

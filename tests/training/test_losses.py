@@ -1,0 +1,105 @@
+"""Each loss against its equation, computed another way."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import torch
+
+from facemeld.training import losses
+
+
+def pictures(count: int, size: int = 16, seed: int = 0) -> torch.Tensor:
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_logistic_and_hinge_losses_follow_their_equations() -> None:
+    values = [-3.0, -0.5, 0.0, 0.7, 2.5]
+    logits = torch.tensor(values)
+    expected = {
+        losses.logistic_real: [math.log1p(math.exp(-v)) for v in values],
+        losses.logistic_fake: [math.log1p(math.exp(v)) for v in values],
+        losses.hinge_real: [max(0, 1 - v) for v in values],
+        losses.hinge_fake: [max(0, 1 + v) for v in values],
+    }
+    for loss, terms in expected.items():
+        assert math.isclose(loss(logits).item(), sum(terms) / 5, rel_tol=1e-6), loss.__name__
+
+
+def test_logistic_losses_stay_finite_for_extreme_logits() -> None:
+    logits = torch.tensor([-1e4, 1e4])
+    assert losses.logistic_real(logits).item() == losses.logistic_fake(logits).item() == 5e3
+
+
+def test_r1_of_a_linear_function_is_half_its_squared_weight() -> None:
+    x = pictures(4).requires_grad_()
+    weight = pictures(1, seed=1)[0].requires_grad_()
+    penalty = losses.r1_penalty((x * weight).sum(dim=(1, 2, 3)), x)
+    torch.testing.assert_close(penalty, 0.5 * weight.square().sum())
+    penalty.backward()
+    torch.testing.assert_close(weight.grad, weight.detach())  # d/dw of w^2 / 2
+
+
+def test_r1_is_the_mean_over_the_pictures() -> None:
+    x = torch.stack([torch.full((3, 4, 4), v) for v in (1.0, 3.0)]).requires_grad_()
+    # D(x) = sum x^2 / 2 has the gradient x: 48 / 2 of the first picture, 48 * 9 / 2 of the second
+    penalty = losses.r1_penalty(0.5 * x.square().sum(dim=(1, 2, 3)), x)
+    assert penalty.item() == (24 + 24 * 9) / 2
+
+
+def test_content_correlation_is_that_of_the_luminance_gradients() -> None:
+    fakes, sources = pictures(3), pictures(3, seed=1)
+    expected = []
+    for fake, source in zip(fakes.mean(1).numpy(), sources.mean(1).numpy(), strict=True):
+        gradients = [
+            np.concatenate([np.diff(p, axis=1)[:-1].ravel(), np.diff(p, axis=0)[:, :-1].ravel()])
+            for p in (fake, source)
+        ]
+        expected.append(np.corrcoef(*gradients)[0, 1])
+    loss, correlation = losses.content_hinge(fakes, sources, target=0.05)
+    assert math.isclose(correlation.item(), np.mean(expected), abs_tol=1e-4)
+    assert math.isclose(loss.item(), np.maximum(0, 0.05 - np.array(expected)).mean(), abs_tol=1e-4)
+
+
+def test_content_is_kept_whatever_the_contrast_and_the_colour() -> None:
+    sources = pictures(4, size=64)
+    tint = torch.tensor([0.2, -0.5, 0.4])[:, None, None]
+    for fakes in (sources, 0.2 * sources + 0.3, 0.9 * sources + tint):
+        loss, correlation = losses.content_hinge(fakes, sources, target=0.9)
+        assert correlation.item() > 0.99 and loss.item() == 0
+    _, negative = losses.content_hinge(-sources, sources, target=0.5)
+    _, other = losses.content_hinge(sources.flip(0), sources, target=0.5)
+    assert negative.item() < -0.99 and abs(other.item()) < 0.2
+
+
+def test_content_hinge_of_flat_pictures_is_finite_with_gradient() -> None:
+    fakes = torch.zeros(2, 3, 32, 32, requires_grad=True)
+    loss, correlation = losses.content_hinge(fakes, pictures(2, size=32), target=0.5)
+    loss.backward()
+    assert correlation.item() == 0 and loss.item() == 0.5
+    assert torch.isfinite(fakes.grad).all() and fakes.grad.abs().sum() > 0
+
+
+def test_energy_distance_follows_its_equation() -> None:
+    random = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 5, 3, generator=random), torch.randn(2, 4, 3, generator=random)
+    for distance, x, y in zip(losses.energy_distance(a, b), a.numpy(), b.numpy(), strict=True):
+        between = np.mean([np.linalg.norm(p - q) for p in x for q in y])
+        within = [
+            np.mean([np.linalg.norm(p - q) for p, q in itertools.permutations(sample, 2)])
+            for sample in (x, y)
+        ]
+        expected = (2 * between - sum(within)) / math.sqrt(3)
+        assert math.isclose(distance.item(), expected, abs_tol=1e-5)
+
+
+def test_energy_distance_is_zero_in_expectation_for_one_distribution_only() -> None:
+    random = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 400, 32, 8, generator=random)
+    same = losses.energy_distance(a, b)
+    standard_error = same.std() / math.sqrt(len(same))
+    assert abs(same.mean()) < 4 * standard_error
+    assert losses.energy_distance(a, b + 1).min() > 0.1
+    assert losses.energy_distance(a, 3 * b).min() > 0.1
