@@ -46,6 +46,7 @@ def fuse(
     latent: bool = False,
     seed: int = 0,
     strength: float = 1.0,
+    size: int | None = None,
     model: str = "faces",
     keep_settings: bool = True,
     json: bool = False,
@@ -62,6 +63,7 @@ def fuse(
         latent: take the style from a random latent code of --domain.
         seed: of the latent code.
         strength: 0 keeps the source's own look, 1 takes all of the references'.
+        size: side of the result in pixels, interpolated; the model's own if not given.
         model: bundled model or model folder.
         keep_settings: write the settings into the picture, so that it can be made again.
         json: print the results as JSON.
@@ -78,6 +80,7 @@ def fuse(
         latent=latent,
         strength=strength,
         seed=seed,
+        size=size,
         domains=config.domains,
     )
     from facemeld.fusion.pipeline import FusionPipeline
@@ -93,6 +96,7 @@ def fuse(
         latent=latent,
         strength=strength,
         seed=seed,
+        size=size,
     )
     for image, settings, target in zip(result.images, result.settings, targets):
         write_picture(image, target, settings=settings if keep_settings else None)

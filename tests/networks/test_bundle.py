@@ -66,6 +66,12 @@ def test_round_trip_is_bitwise(tmp_path, skips, style_encoder, styled_output):
         assert again == (tmp_path / "model" / file).read_bytes()
 
 
+def test_a_model_on_a_cpu_keeps_the_layout_with_the_smaller_rounding_error(tmp_path):
+    networks = Networks(TINY).to(memory_format=torch.channels_last)
+    save_model(networks, tmp_path / "model", card="")
+    assert all(tensor.is_contiguous() for tensor in load_model(tmp_path / "model").parameters())
+
+
 def test_half_precision_on_disk_is_single_in_memory(tmp_path):
     networks = randomised(Networks(TINY))
     save_model(networks, tmp_path / "half", card="", half=True)

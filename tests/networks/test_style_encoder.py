@@ -85,13 +85,13 @@ def test_unit_styles_have_unit_mean_square(name):
     torch.testing.assert_close(styles.square().mean(dim=1), torch.ones(4), atol=1e-3, rtol=0)
 
 
-def test_the_layout_of_the_pictures_changes_nothing():
-    for build in VARIANTS.values():
-        encoder = build().eval()
-        pictures, domains = inputs(encoder)
-        other = pictures.contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            torch.testing.assert_close(encoder(pictures, domains), encoder(other, domains))
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name.startswith("resnet")])
+def test_the_layout_of_the_pictures_changes_nothing(name):
+    encoder = VARIANTS[name]().eval()
+    pictures, domains = inputs(encoder)
+    other = pictures.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        assert torch.equal(encoder(pictures, domains), encoder(other, domains))
 
 
 def test_statistics_are_means_and_deviations():

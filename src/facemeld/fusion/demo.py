@@ -10,6 +10,7 @@ from facemeld.images.read import is_picture_name
 from facemeld.images.write import write_picture
 
 CELL = 128
+SIZE = 256
 SINGLES = (
     # file, source, references, weights; what it shows
     ("astronaut_as_cat.png", "woman_astronaut", ["cat_chelsea"], None, "her pose, the cat's look"),
@@ -53,10 +54,10 @@ def run_demo(out: Path, *, model: str | Path = "faces") -> list[Path]:
     sheet = pipe.grid(pictures, pictures, cell=CELL)
     keep(sheet, "sheet.jpg", "every bundled face (left) with the look of every other (top)", None)
     for name, source, references, weights, meaning in SINGLES:
-        result = pipe(faces[source], [faces[r] for r in references], weights=weights)
+        result = pipe(faces[source], [faces[r] for r in references], weights=weights, size=SIZE)
         keep(result.images[0], name, meaning, result.settings[0])
     for domain in pipe.domains:
-        result = pipe(faces["woman_astronaut"], latent=True, domain=domain, seed=1)
+        result = pipe(faces["woman_astronaut"], latent=True, domain=domain, seed=1, size=SIZE)
         meaning = f"the astronaut with a random look of the domain {domain}"
         keep(result.images[0], f"random_{domain}.png", meaning, result.settings[0])
     lines += [

@@ -100,6 +100,7 @@ class FusionPipeline:
         latent: bool = False,
         strength: float = 1.0,
         seed: int = 0,
+        size: int | None = None,
     ) -> FusionResult:
         """Fuses each source with the weighted look of all references, or with a latent style.
 
@@ -113,6 +114,7 @@ class FusionPipeline:
             latent: take the style from a random latent code of ``domain`` instead.
             strength: 0 is the source under its own style, 1 the full style.
             seed: of the latent code.
+            size: side of the results in pixels, interpolated; the model's own if not given.
 
         Raises:
             UserError: unreadable pictures, unknown domains, or values that do not fit together.
@@ -129,6 +131,7 @@ class FusionPipeline:
             latent=latent,
             strength=strength,
             seed=seed,
+            size=size,
             domains=self.domains,
         )
         if latent:
@@ -144,6 +147,8 @@ class FusionPipeline:
                 own = self.encode_style(batch, self._domains(batch, source_domain, "source_domain"))
                 styles = self._unit(torch.lerp(own, styles, strength))
             images += to_pictures(self.translate(batch, styles))
+        if size is not None:
+            images = [image.resize((size, size), Image.Resampling.LANCZOS) for image in images]
         shared = {
             "facemeld": facemeld.__version__,
             "model": self.name,
@@ -154,6 +159,7 @@ class FusionPipeline:
             "latent": latent,
             "strength": strength,
             "seed": seed,
+            "size": size,
         }
         return FusionResult(images, [{"source": _name(s)} | shared for s in sources])
 
@@ -173,10 +179,12 @@ class FusionPipeline:
         batch = self.prepare(sources)
         header = to_pictures(self.prepare(references))
         rows: list[list[Image.Image | None]] = [[None, *header]]
-        for picture in batch:
-            repeated = picture[None].expand(len(styles), -1, -1, -1)
-            fused = to_pictures(self.translate(repeated, styles))
-            rows.append([*to_pictures(picture[None]), *fused])
+        generator = self.networks.generator
+        with torch.inference_mode():
+            for picture in batch:
+                content = generator.encode(picture[None]).repeat(len(styles))
+                fused = to_pictures(generator.decode(content, styles))
+                rows.append([*to_pictures(picture[None]), *fused])
         return sheet(rows, cell=cell)
 
     def prepare(self, pictures: Sequence[Picture]) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from facemeld.errors import UserError, did_you_mean
 
 LARGEST_CELL = 1024
+LARGEST_SIZE = 4096
 
 
 def check_request(
@@ -19,13 +20,14 @@ def check_request(
     latent: bool,
     strength: float,
     seed: int,
+    size: int | None,
     domains: tuple[str, ...],
 ) -> list[float]:
     """The share of each reference; empty for a latent style.
 
     Args:
         references: how many there are.
-        weights, domain, source_domain, latent, strength, seed: see ``FusionPipeline``.
+        weights, domain, source_domain, latent, strength, seed, size: see ``FusionPipeline``.
         domains: those of the model.
 
     Raises:
@@ -35,6 +37,8 @@ def check_request(
         raise UserError(f"strength is {strength}, but must be from 0 to 1", where="strength")
     if seed < 0:
         raise UserError(f"seed is {seed}, but must not be negative", where="seed")
+    if size is not None and not 1 <= size <= LARGEST_SIZE:
+        raise UserError(f"size is {size}, but must be 1 to {LARGEST_SIZE} pixels", where="size")
     check_domain(domain, domains, where="domain")
     check_domain(source_domain, domains, where="source domain")
     if not latent:
