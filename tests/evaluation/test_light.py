@@ -1,22 +1,30 @@
-"""The light protocol on models whose scores are known beforehand."""
+"""The light protocol on models whose scores are known beforehand.
+
+The measuring network is random here: these scores do not depend on what it has learned.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from drawn_faces import write_faces
-from tiny_models import untrained
+from tiny_models import enliven, untrained
 from torch import Tensor, nn
 
 import facemeld
 from facemeld.config import NetworkConfig
+from facemeld.data.catalogue import WEIGHTS
 from facemeld.errors import UserError
-from facemeld.evaluation.light import DomainScore, evaluate, summary
+from facemeld.evaluation.light import DomainScore, summary
 from facemeld.networks.bundle import load_model
+from facemeld.networks.mobilenet import MobileNetV2Features
 
 SIDE = 16
 FAKES = 30
@@ -52,11 +60,27 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return held_out, write_faces(root / "reals", {"cat": 40, "dog": 41})
 
 
+@pytest.fixture(scope="module")
+def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable]:
+    """``facemeld.evaluate`` with weights of this test in place of the published ones."""
+    torch.manual_seed(0)
+    features = MobileNetV2Features()
+    enliven(features)
+    entry, folder = WEIGHTS["mobilenet-v2"], tmp_path_factory.mktemp("weights")
+    torch.save(features.state_dict(), folder / entry.file)
+    digest = hashlib.sha256((folder / entry.file).read_bytes()).hexdigest()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(WEIGHTS, "mobilenet-v2", dataclasses.replace(entry, sha256=digest))
+        yield functools.partial(facemeld.evaluate, weights_dir=folder)
+
+
 def of(scores: list[DomainScore], mode: str) -> list[DomainScore]:
     return [score for score in scores if score.mode == mode]
 
 
-def test_returning_the_reference_goes_all_the_way(folders: tuple[Path, Path]) -> None:
+def test_returning_the_reference_goes_all_the_way(
+    evaluate: Callable, folders: tuple[Path, Path]
+) -> None:
     seen: list[tuple[int, int]] = []
     scores = evaluate(Oracle(), *folders, fakes=FAKES, progress=lambda *done: seen.append(done))
     assert [(s.domain, s.mode) for s in scores] == [
@@ -65,8 +89,8 @@ def test_returning_the_reference_goes_all_the_way(folders: tuple[Path, Path]) ->
     assert seen == [(done, 4) for done in (1, 2, 3, 4)]
     for score in of(scores, "reference"):
         assert score.fakes == FAKES and score.reals == 20
-        assert score.floor < 0.6 * score.unedited
-        assert 0.8 < score.covered < 1.2, score
+        assert score.floor < 0.95 * score.unedited
+        assert 0.7 < score.covered < 1.3, score
         assert score.retrieval == 1.0
         assert score.structure < 0.9
     for score in of(scores, "latent"):
@@ -75,7 +99,7 @@ def test_returning_the_reference_goes_all_the_way(folders: tuple[Path, Path]) ->
     assert evaluate(Oracle(), *folders, fakes=FAKES) == scores
 
 
-def test_returning_the_source_goes_nowhere(folders: tuple[Path, Path]) -> None:
+def test_returning_the_source_goes_nowhere(evaluate: Callable, folders: tuple[Path, Path]) -> None:
     scores = evaluate(Copier(), *folders, fakes=FAKES)
     for score in scores:
         assert score.distance == pytest.approx(score.unedited, rel=1e-5)
@@ -101,14 +125,16 @@ def test_the_summary_is_the_mean_over_the_domains() -> None:
     assert "not FID" in told["protocol"]
 
 
-def test_a_real_model_gets_scores(folders: tuple[Path, Path], resnet_model: Path) -> None:
-    scores = facemeld.evaluate(load_model(resnet_model), *folders, fakes=20)
+def test_a_real_model_gets_scores(
+    evaluate: Callable, folders: tuple[Path, Path], resnet_model: Path
+) -> None:
+    scores = evaluate(load_model(resnet_model), *folders, fakes=20)
     assert len(scores) == 4
     for score in scores:
         assert score.distance > score.floor > 0 and -1 <= score.structure <= 1
 
 
-def test_unknown_domains_are_refused(folders: tuple[Path, Path]) -> None:
+def test_unknown_domains_are_refused(evaluate: Callable, folders: tuple[Path, Path]) -> None:
     networks = untrained("resnet", domains=("cat", "bird"))
     with pytest.raises(UserError, match="no domain 'dog'") as caught:
         evaluate(networks, *folders)
@@ -116,7 +142,7 @@ def test_unknown_domains_are_refused(folders: tuple[Path, Path]) -> None:
 
 
 def test_folders_of_different_domains_are_refused(
-    folders: tuple[Path, Path], tmp_path: Path
+    evaluate: Callable, folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     networks = untrained("resnet", domains=("bird", "cat", "dog"))
     other = write_faces(tmp_path / "other", {"bird": 1, "cat": 1})
@@ -125,13 +151,17 @@ def test_folders_of_different_domains_are_refused(
     assert "bird, cat" in caught.value.where and "cat, dog" in caught.value.where
 
 
-def test_too_few_reals_are_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_too_few_reals_are_named(
+    evaluate: Callable, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
     few = write_faces(tmp_path / "few", {"cat": 40, "dog": 39})
     with pytest.raises(UserError, match=r"fewer than 40 real pictures: dog \(39\)"):
         evaluate(Oracle(), folders[0], few)
 
 
 @pytest.mark.parametrize(("name", "value"), [("fakes", 0), ("fakes", 19), ("seed", -1)])
-def test_impossible_numbers_are_refused(folders: tuple[Path, Path], name: str, value: int) -> None:
+def test_impossible_numbers_are_refused(
+    evaluate: Callable, folders: tuple[Path, Path], name: str, value: int
+) -> None:
     with pytest.raises(UserError, match=f"{name} is {value}"):
         evaluate(Oracle(), *folders, **{name: value})
