@@ -18,6 +18,7 @@ ORDER = (
     "networks",
     "images",
     "config",
+    "files",
     "errors",
 )
 

@@ -1,4 +1,4 @@
-"""Recipes are runnable files: each is a valid configuration, and a preset's recipe is that preset."""
+"""Recipes are runnable files: each is valid, and a preset's recipe is that preset."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class NetworkConfig:
     """Side of the pictures that the frozen feature network of the projected parts sees."""
 
     def resolved(self) -> NetworkConfig:
-        """The same with the paper's widths filled in; raises UserError if anything is impossible."""
+        """The same with the paper's widths filled in; UserError if anything is impossible."""
         check(self.problems(), "network")
         to_four = _paper_widths(self.image_size, self.image_size.bit_length() - 3)
         return dataclasses.replace(

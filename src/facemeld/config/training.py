@@ -139,7 +139,7 @@ class TrainingConfig:
                 if getattr(network, name) != "projected":
                     found.append(f"the lean recipe needs {name} = projected")
             if self.batch_size % 2:
-                found.append("batch_size must be even: each source of the lean recipe is used twice")
+                found.append("batch_size must be even: the lean recipe uses each source twice")
         elif network.discriminator != "resnet":
             found.append(f"the {self.recipe} recipe needs discriminator = resnet (R1 on pixels)")
         if network.skips == "masked":

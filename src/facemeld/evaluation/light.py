@@ -98,9 +98,11 @@ def evaluate(
         if len(pictures) < 2 * FEWEST
     ]
     if few:
-        raise UserError(f"fewer than {2 * FEWEST} real pictures: {', '.join(few)}", where=str(reals))
+        what = f"fewer than {2 * FEWEST} real pictures: {', '.join(few)}"
+        raise UserError(what, where=str(reals))
     features = MobileNetV2Features()
-    features.load_published(torch.load(find_weights("mobilenet-v2", weights_dir), weights_only=True))
+    published = find_weights("mobilenet-v2", weights_dir)
+    features.load_published(torch.load(published, weights_only=True))
     scores, steps = [], 2 * len(sources.domains)
     for index in range(len(sources.domains)):
         judge = _Judge(networks, features, sources, real_pictures, index, fakes, seed)

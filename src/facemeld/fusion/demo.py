@@ -26,7 +26,7 @@ SINGLES = (
         "woman_hopper",
         ["cat_chelsea", "wild_raccoon"],
         [0.5, 0.5],
-        "half cat, half raccoon",
+        "two references at once, half the cat, half the raccoon",
     ),
 )
 

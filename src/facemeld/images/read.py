@@ -102,7 +102,7 @@ def read_picture(
 
 
 def check_picture(path: str | Path, *, limits: PictureLimits = DEFAULT_LIMITS) -> None:
-    """Raises what `read_picture` would raise for a file's name, size and header; decodes nothing."""
+    """Raises what `read_picture` would raise for a file's size and header; decodes nothing."""
     content = read_file(path, max_bytes=limits.max_bytes)
     if not content:
         raise UserError("the picture is empty (0 bytes)", where=shown(path))

@@ -8,7 +8,6 @@ network if it is inside. No pickle is read or written.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from torch import nn
 
 from facemeld.config import MODEL_FORMAT, NetworkConfig, to_dict
 from facemeld.errors import UserError
+from facemeld.files import write_whole
 from facemeld.networks.discriminator import ProjectedDiscriminator, ResNetDiscriminator
 from facemeld.networks.generator import ResNetGenerator
 from facemeld.networks.mapping import MappingNetwork
@@ -90,22 +90,19 @@ def save_model(networks: Networks, folder: Path, *, card: str, half: bool = Fals
         card: text of the model card, Markdown.
         half: store the weights in fp16 (loading turns them back into fp32).
     """
-    folder.mkdir(parents=True, exist_ok=True)
     config = {"format": MODEL_FORMAT, "network": to_dict(networks.config)}
     tensors = {
         name: tensor.detach().to("cpu", torch.float16 if half else torch.float32).contiguous()
         for name, tensor in networks.state_dict().items()
     }
-    weights = folder / "model.safetensors.partial"
-    save_file(tensors, weights)
-    with weights.open("rb+") as file:
-        os.fsync(file.fileno())
-    _write_text(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    _write_text(folder / "README.md", card)
+    texts = {"README.md": card}
     if networks.config.style_encoder == "projected":
         name = "LICENSE-efficientnet-lite0.txt"
-        _write_text(folder / name, Path(__file__).with_name(name).read_text(encoding="utf-8"))
-    weights.replace(folder / "model.safetensors")
+        texts[name] = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    texts["config.json"] = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    write_whole(folder / "model.safetensors", lambda partial: save_file(tensors, partial))
+    for name, text in texts.items():
+        write_whole(folder / name, lambda partial, text=text: partial.write_text(text, "utf-8"))
 
 
 def load_model(folder: Path, *, device: str | torch.device = "cpu") -> Networks:
@@ -151,12 +148,3 @@ def _compare_shapes(expected: dict, found: dict, path: Path) -> None:
             parts.append(f"{len(names)} {what} ({', '.join(names[:3])}{more})")
     if parts:
         raise UserError("weights do not fit config.json: " + "; ".join(parts), where=str(path))
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -42,7 +42,7 @@ class Content(NamedTuple):
 
 
 class AdditiveSkip(nn.Module):
-    """x + strength * sigmoid(gate(style)) * conv1x1(IN(features)): the style decides what passes."""
+    """x + strength * sigmoid(gate(style)) * conv1x1(IN(features)): the style is the gate."""
 
     def __init__(self, *, channels: int, style_size: int) -> None:
         super().__init__()

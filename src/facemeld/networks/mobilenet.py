@@ -1,4 +1,4 @@
-"""MobileNetV2 (Sandler et al. 2018) as a frozen feature network for measuring, never for training."""
+"""MobileNetV2 (Sandler et al. 2018), frozen: features for measuring, never for training."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ the previous one whole. Its name carries the pictures seen.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from facemeld.errors import UserError
+from facemeld.files import write_whole
 
 _NAME = re.compile(r"pictures-(\d{12})\.safetensors")
 
@@ -81,30 +81,6 @@ def save(folder: Path, tensors: dict[str, Tensor], facts: dict, *, keep: int) ->
     for old in sorted((p for p in _all(folder) if p < path), reverse=True)[keep - 1 :]:
         old.unlink()
     return path
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Runs ``write(temporary path)``, syncs the file and renames it to ``path``.
-
-    Raises:
-        UserError: the disk is full, the folder read-only, …; nothing half-written stays.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(partial)
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"cannot write: {getattr(error, 'strerror', None) or error}",
-            where=str(path),
-            fix="free some space or choose a folder that can be written, then --resume auto",
-        ) from None
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict]:

@@ -9,7 +9,7 @@ import torch
 
 from facemeld.config import TrainingConfig, from_dict, read_toml, to_dict, write_toml
 from facemeld.errors import UserError
-from facemeld.training import checkpoint
+from facemeld.files import write_whole
 from facemeld.training.precision import fastest_precision
 
 # options that may differ between the sessions of one run
@@ -51,5 +51,5 @@ def open_run(
             config = dataclasses.replace(config, precision=earlier.precision)
     if config.precision == "auto":
         config = dataclasses.replace(config, precision=fastest_precision(device))
-    checkpoint.write_whole(described, lambda partial: write_toml(config, partial))
+    write_whole(described, lambda partial: write_toml(config, partial))
     return config
