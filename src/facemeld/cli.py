@@ -154,7 +154,7 @@ def train(
     style_encoder: str | None = None,
     discriminator: str | None = None,
     skips: str | None = None,
-    set: list[str] = [],
+    set: tyro.conf.UseAppendAction[list[str]] = [],
     resume: str = "auto",
     weights_dir: Path | None = None,
 ) -> None:
@@ -178,7 +178,7 @@ def train(
         style_encoder: resnet or projected.
         discriminator: resnet or projected.
         skips: none, additive, highpass or masked.
-        set: any other option as name=value, for example weights.cycle=2 or network.style_size=32.
+        set: any other option as name=value, for example weights.cycle=2; may be given several times.
         resume: auto, never, or the path of a checkpoint.
         weights_dir: folder to look in first for published weights.
     """
