@@ -241,6 +241,6 @@ def test_nothing_is_overwritten(tmp_path):
 
 def test_a_model_that_cannot_be_written_leaves_nothing_behind(tmp_path):
     path = save(narrow(), tmp_path / "a.ckpt")
-    with pytest.raises(UserError, match="cannot be (read|written)"):
+    with pytest.raises(UserError, match="cannot (be read|write)"):
         import_stargan_v2(path, path / "model")
     assert path.is_file()

@@ -208,10 +208,19 @@ def test_settings_make_the_picture_again(
         "latent": False,
         "strength": 0.6,
         "seed": 5,
+        "size": None,
     }
-    options = {n: settings[n] for n in ("weights", "domain", "latent", "strength", "seed")}
+    names = ("weights", "domain", "latent", "strength", "seed", "size")
+    options = {n: settings[n] for n in names}
     again = pipe(cats[0], [cats[1], dogs[0]], **options)
     assert levels(again.images[0], result.images[0]) == 0
+
+
+def test_a_size_only_enlarges(pipe: FusionPipeline, cats: list[Path], dogs: list[Path]) -> None:
+    own = pipe(cats[0], dogs[0]).images[0]
+    large = pipe(cats[0], dogs[0], size=40).images[0]
+    assert large.size == (40, 40)
+    assert levels(large, own.resize((40, 40), Image.Resampling.LANCZOS)) == 0
 
 
 # -- sheets -----------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from facemeld.config import NetworkConfig
@@ -78,10 +77,10 @@ def import_stargan_v2(
             on_note(note)
     try:
         save_model(networks, out, card=_model_card(checkpoint, config, notes))
-    except (OSError, SafetensorError) as error:
+    except UserError:
         for file in out.glob("*"):
             file.unlink(missing_ok=True)
-        raise UserError(f"the model cannot be written: {error}", where=str(out)) from None
+        raise
     return load_model(out)
 
 
