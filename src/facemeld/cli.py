@@ -72,32 +72,20 @@ def fuse(
 
     targets = _targets(source, out)
     config = _check_inputs(model, [*source, *reference])
-    check_request(
-        len(reference),
-        weights=weights,
-        domain=domain,
-        source_domain=source_domain,
-        latent=latent,
-        strength=strength,
-        seed=seed,
-        size=size,
-        domains=config.domains,
-    )
+    options = {
+        "weights": weights,
+        "domain": domain,
+        "source_domain": source_domain,
+        "latent": latent,
+        "strength": strength,
+        "seed": seed,
+        "size": size,
+    }
+    check_request(len(reference), domains=config.domains, **options)
     from facemeld.fusion.pipeline import FusionPipeline
     from facemeld.images.write import write_picture
 
-    pipe = FusionPipeline.from_pretrained(model)
-    result = pipe(
-        source,
-        reference,
-        weights=weights,
-        domain=domain,
-        source_domain=source_domain,
-        latent=latent,
-        strength=strength,
-        seed=seed,
-        size=size,
-    )
+    result = FusionPipeline.from_pretrained(model)(source, reference, **options)
     for image, settings, target in zip(result.images, result.settings, targets):
         write_picture(image, target, settings=settings if keep_settings else None)
     _print_files(targets, result.settings, json)
