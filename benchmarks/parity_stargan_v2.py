@@ -153,9 +153,7 @@ def main() -> None:
     peer = load_peer(options.peer)
     if options.fixture:
         for w_hpf, domains in FIXTURES:
-            official, _ = compare(
-                peer, image_size=64, domains=domains, w_hpf=w_hpf, max_width=256
-            )
+            official, _ = compare(peer, image_size=64, domains=domains, w_hpf=w_hpf, max_width=256)
             write_fixture(options.fixture, w_hpf, domains, official)
 
     worst = 0.0

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+
 def normal(name: str, shape: tuple[int, ...], seed: int = 0) -> Tensor:
     """Standard normal numbers that depend on the name and the seed alone."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()

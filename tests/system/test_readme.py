@@ -85,7 +85,7 @@ def test_fuse_as_written(place: Path) -> None:
     command = next(b for b in _blocks(README) if "--reference cat.jpg --out result.png" in b)
     _facemeld(command.split("run_command.sh ")[1], place)
     assert (place / "result.png").is_file()
-    assert "trainedAlgorithmicMedia".encode() in (place / "result.png").read_bytes()
+    assert b"trainedAlgorithmicMedia" in (place / "result.png").read_bytes()
     assert "cat.jpg" in _facemeld("info result.png", place).stdout
 
 

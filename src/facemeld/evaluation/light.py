@@ -170,9 +170,7 @@ class _Judge:
             sources = as_tensor(self.sources[rows], "cpu")
             fakes = self.networks.generator(sources, self._styles(mode, rows, len(sources)))
             fake_features.append(self.features(fakes))
-            structure.append(
-                (luminance_structure(fakes) * luminance_structure(sources)).sum(dim=1)
-            )
+            structure.append((luminance_structure(fakes) * luminance_structure(sources)).sum(dim=1))
         found = torch.cat(fake_features).numpy()
         distance = frechet_distance(found, self.real_features)
         return DomainScore(

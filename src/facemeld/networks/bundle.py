@@ -75,9 +75,7 @@ def build_discriminator(config: NetworkConfig) -> nn.Module:
     """The discriminator that this configuration names."""
     config = config.resolved()
     if config.discriminator == "projected":
-        return ProjectedDiscriminator(
-            domains=len(config.domains), feature_size=config.feature_size
-        )
+        return ProjectedDiscriminator(domains=len(config.domains), feature_size=config.feature_size)
     return ResNetDiscriminator(widths=config.discriminator_widths, domains=len(config.domains))
 
 

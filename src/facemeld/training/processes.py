@@ -102,9 +102,7 @@ def launch(size: int, work: Callable[..., None], *arguments) -> None:
 def _join(rank: int, size: int, meeting_point: Path, work: Callable, arguments: tuple) -> None:
     # each process computes alone; more threads than cores would only wait for one another
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // size))
-    dist.init_process_group(
-        "gloo", init_method=meeting_point.as_uri(), rank=rank, world_size=size
-    )
+    dist.init_process_group("gloo", init_method=meeting_point.as_uri(), rank=rank, world_size=size)
     work(Team(rank, size), *arguments)
 
 

@@ -73,9 +73,7 @@ class SampleSheet:
         styles = torch.cat(
             [
                 networks.style_encoder(references, self.reference_domains.to(device)),
-                networks.mapping_network(
-                    self.latents.to(device), self.latent_domains.to(device)
-                ),
+                networks.mapping_network(self.latents.to(device), self.latent_domains.to(device)),
             ]
         )
         shown = [Image.fromarray(p) for p in self.references]

@@ -1,0 +1,44 @@
+"""The application that commands register with, and what several commands share."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+
+import tyro
+
+from facemeld.errors import UserError
+
+app = tyro.extras.SubcommandApp()
+
+
+def check_target(out: Path) -> None:
+    from facemeld.errors import did_you_mean
+    from facemeld.images.write import FORMAT_OF_SUFFIX
+
+    if out.suffix.lower() not in FORMAT_OF_SUFFIX:
+        raise UserError(
+            f"pictures cannot be written as '{out.suffix}'",
+            where=str(out),
+            fix=did_you_mean(out.suffix, tuple(FORMAT_OF_SUFFIX)),
+        )
+
+
+def check_inputs(model: str, files: list[Path]):
+    """Reads the model's configuration and each picture's header; returns the former."""
+    from facemeld.images.read import check_picture
+    from facemeld.networks.model_folder import find_model, read_network_config
+
+    config = read_network_config(find_model(model))
+    for file in files:
+        check_picture(file)
+    return config
+
+
+def print_files(files: list[Path], settings: list[dict], as_json: bool) -> None:
+    if as_json:
+        entries = [{"file": str(f), "settings": s} for f, s in zip(files, settings)]
+        print(json_format.dumps(entries, indent=2, ensure_ascii=False))
+    else:
+        for file in files:
+            print(file)

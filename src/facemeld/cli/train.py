@@ -1,0 +1,132 @@
+"""Commands that train models: train, presets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tyro
+
+from facemeld.cli.app import app
+from facemeld.errors import UserError
+
+
+@app.command
+def train(
+    data: Path | None = None,
+    out: Path | None = None,
+    preset: str | None = None,
+    config: Path | None = None,
+    image_size: int | None = None,
+    batch_size: int | None = None,
+    pictures: int | None = None,
+    seed: int | None = None,
+    recipe: str | None = None,
+    precision: str | None = None,
+    processes: int | None = None,
+    generator: str | None = None,
+    style_encoder: str | None = None,
+    discriminator: str | None = None,
+    skips: str | None = None,
+    set: tyro.conf.UseAppendAction[list[str]] = [],
+    resume: str = "auto",
+    weights_dir: Path | None = None,
+) -> None:
+    """Train a model on folders of pictures, one folder a domain.
+
+    Start from a preset or from a configuration file; options override it.
+
+    Args:
+        data: folder with a subfolder of pictures for each domain.
+        out: run folder; an unfinished run in it goes on.
+        preset: name of a preset, see `facemeld presets`.
+        config: TOML file with options, like the config.toml of a run.
+        image_size: side of the pictures in pixels.
+        batch_size: pictures an iteration.
+        pictures: length of the run in pictures seen.
+        seed: of everything random.
+        recipe: starganv2 or lean.
+        precision: auto, fp32 or bf16.
+        processes: worker processes with averaged gradients; 0 chooses.
+        generator: kind of generator.
+        style_encoder: resnet or projected.
+        discriminator: resnet or projected.
+        skips: none, additive, highpass or masked.
+        set: any other option as name=value, for example weights.cycle=2; may be given several times.
+        resume: auto, never, or the path of a checkpoint.
+        weights_dir: folder to look in first for published weights.
+    """
+    from facemeld.config import check
+    from facemeld.data.folders import scan_domains
+
+    given = {
+        "data": None if data is None else str(data),
+        "batch_size": batch_size,
+        "pictures": pictures,
+        "seed": seed,
+        "recipe": recipe,
+        "precision": precision,
+        "processes": processes,
+        "network.image_size": image_size,
+        "network.generator": generator,
+        "network.style_encoder": style_encoder,
+        "network.discriminator": discriminator,
+        "network.skips": skips,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    chosen = _training_config(preset, config, given | dict(map(_setting, set)))
+    if not chosen.data:
+        raise UserError("no training pictures", where="--data", fix="name their folder")
+    if out is None:
+        raise UserError("no run folder", where="--out", fix="name one, it will be made")
+    check(chosen.problems(), "training options")
+    scan_domains(chosen.data)
+    from facemeld.training.loop import train as run
+
+    print(run(chosen, out, resume=resume, weights_dir=weights_dir))
+
+
+@app.command
+def presets() -> None:
+    """List the training presets."""
+    from facemeld.config import presets as known
+
+    for name, purpose in known().items():
+        print(f"{name:12} {purpose}")
+
+
+def _training_config(preset_name: str | None, file: Path | None, given: dict):
+    """A preset or a file, with the given options (dotted names) laid over it."""
+    from facemeld.config import TrainingConfig, from_dict, preset, presets, read_toml, to_dict
+
+    if (preset_name is None) == (file is None):
+        raise UserError(
+            "give either --preset or --config",
+            where="train",
+            fix=f"presets are: {', '.join(presets())}",
+        )
+    if file is not None:
+        values = to_dict(from_dict(TrainingConfig, read_toml(file), where=str(file)))
+    else:
+        values = to_dict(preset(preset_name))
+    for name, value in given.items():
+        table = values
+        *groups, last = name.split(".")
+        for group in groups:
+            table = table.get(group)
+            if not isinstance(table, dict):
+                raise UserError(f"unknown option '{name}'", where="--set")
+        table[last] = value
+    return from_dict(TrainingConfig, values, where="training options")
+
+
+def _setting(text: str) -> tuple[str, object]:
+    """name=value; the value as in TOML, or as plain text."""
+    import tomllib
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UserError("not of the form name=value", where=f"--set {text}")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value
