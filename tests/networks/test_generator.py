@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from facemeld.networks.generator import ResNetGenerator
+from facemeld.networks.generator import Generator
 
 SKIPS = ("none", "additive", "highpass", "masked")
 SIZES = {
@@ -26,15 +26,15 @@ VARIANTS = pytest.mark.parametrize("skips", SKIPS)
 ALL_SIZES = pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 
 
-def build(skips: str, skip_resolutions=(16, 32, 64), **sizes) -> ResNetGenerator:
-    generator = ResNetGenerator(skips=skips, skip_resolutions=skip_resolutions, **sizes)
+def build(skips: str, skip_resolutions=(16, 32, 64), **sizes) -> Generator:
+    generator = Generator(skips=skips, skip_resolutions=skip_resolutions, **sizes)
     with torch.no_grad():  # away from the zeros that some layers start with
         for parameter in generator.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return generator
 
 
-def inputs(generator: ResNetGenerator, sizes: dict, batch: int = 3) -> tuple:
+def inputs(generator: Generator, sizes: dict, batch: int = 3) -> tuple:
     side = sizes["image_size"]
     masks = torch.rand(batch, 2, side, side) if generator.skips == "masked" else None
     return torch.rand(batch, 3, side, side) * 2 - 1, torch.randn(batch, sizes["style_size"]), masks
@@ -133,7 +133,7 @@ def test_skips_carry_what_their_strength_says(skips):
         assert len(content.skips) == 2  # 32 and 16
         full = generator.decode(content, styles, masks)
         none = generator.decode(content, styles, masks, content_strength=0.0)
-    bare = ResNetGenerator(**sizes, skips=skips, skip_resolutions=())
+    bare = Generator(**sizes, skips=skips, skip_resolutions=())
     bare.load_state_dict(generator.state_dict(), strict=False)
     with torch.inference_mode():
         torch.testing.assert_close(none, bare(pictures, styles), atol=1e-5, rtol=1e-5)

@@ -7,7 +7,7 @@ travel as plain text: ``config.json`` in a model folder, ``config.toml`` in a ru
 from __future__ import annotations
 
 from facemeld.config.checks import check
-from facemeld.config.network import NetworkConfig
+from facemeld.config.network import NetworkConfig, SwinConfig
 from facemeld.config.presets import preset, presets
 from facemeld.config.text import from_dict, read_toml, to_dict, write_toml
 from facemeld.config.training import LossWeights, TrainingConfig
@@ -18,6 +18,7 @@ __all__ = [
     "MODEL_FORMAT",
     "LossWeights",
     "NetworkConfig",
+    "SwinConfig",
     "TrainingConfig",
     "check",
     "from_dict",

@@ -3,14 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from facemeld.config.checks import check, choice_problems, range_problems, type_problems
 
-GENERATORS = ("resnet",)
-STYLE_ENCODERS = ("resnet", "projected")
+GENERATORS = ("resnet", "swin-encoder", "swin-unet")
+STYLE_ENCODERS = ("resnet", "swin", "projected")
 DISCRIMINATORS = ("resnet", "projected")
 SKIPS = ("none", "additive", "highpass", "masked")
+
+
+@dataclass(frozen=True)
+class SwinConfig:
+    """The shape of every Swin block of a network."""
+
+    window_size: int = 8
+    """Side of the attention windows in positions."""
+    head_width: int = 32
+    """Channels of each attention head; every width of a Swin stage is a multiple of it."""
+    blocks: int = 2
+    """Swin blocks a stage; every second one has shifted windows."""
+    mlp_ratio: int = 2
+    """Width of the MLP's hidden layer in channels of the block."""
+    convolutional_levels: int = 2
+    """How many of the finest resolutions keep convolutional residual blocks."""
+
+    def problems(self) -> list[str]:
+        """Values that no Swin block can have, as sentences."""
+        found = type_problems(self)
+        for name, low, high in (
+            ("window_size", 2, 64),
+            ("head_width", 1, 1024),
+            ("blocks", 1, 64),
+            ("mlp_ratio", 1, 16),
+            ("convolutional_levels", 0, 8),
+        ):
+            found += [] if found else range_problems(self, name, low, high)
+        return [f"swin.{problem}" for problem in found]
 
 
 @dataclass(frozen=True)
@@ -46,21 +75,26 @@ class NetworkConfig:
     style_size: int = 64
     latent_size: int = 16
     style_encoder_widths: tuple[int, ...] = ()
+    """Channels of the style encoder, finest first: resnet down to 4 x 4, swin as far as given."""
     discriminator_widths: tuple[int, ...] = ()
     mapping_width: int = 512
     mapping_shared_layers: int = 4
     mapping_domain_layers: int = 4
     feature_size: int = 128
     """Side of the pictures that the frozen feature network of the projected parts sees."""
+    swin: SwinConfig = field(default_factory=SwinConfig)
+    """Shape of the Swin blocks, where a part has them."""
 
     def resolved(self) -> NetworkConfig:
         """The same with the paper's widths filled in; UserError if anything is impossible."""
         check(self.problems(), "network")
         to_four = _paper_widths(self.image_size, self.image_size.bit_length() - 3)
+        widths = self._generator_widths()
         return dataclasses.replace(
             self,
-            widths=self.widths or _paper_widths(self.image_size, self._halvings()),
-            style_encoder_widths=self.style_encoder_widths or to_four,
+            widths=widths,
+            style_encoder_widths=self.style_encoder_widths
+            or (widths if self.style_encoder == "swin" else to_four),
             discriminator_widths=self.discriminator_widths or to_four,
         )
 
@@ -76,12 +110,7 @@ class NetworkConfig:
             ("skips", SKIPS),
         ):
             found += choice_problems(self, name, known)
-        size = self.image_size
-        power_of_two = size > 0 and size & (size - 1) == 0
-        if not (16 <= size <= 1024) or not power_of_two:
-            found.append(f"image_size is {size}, but must be a power of two from 16 to 1024")
-        for name in ("widths", "style_encoder_widths", "discriminator_widths"):
-            found += _width_problems(name, getattr(self, name), size)
+        found += self._size_problems() + self.swin.problems()
         for name, low, high in (
             ("encoder_blocks", 0, 16),
             ("decoder_blocks", 0, 16),
@@ -103,19 +132,66 @@ class NetworkConfig:
             found.append(f"{len(self.domains)} domains, but at most 1000 are supported")
         if self.style_encoder == "projected" and not self.unit_styles:
             found.append("the projected style encoder needs unit_styles = true")
-        return found + self._skip_problems()
+        if not found:
+            found += self._skip_problems() + self._swin_problems()
+        return found
 
-    def _halvings(self) -> int:
-        """How often the generator halves the resolution; in the paper to 16 px, or to 8 px."""
-        if self.widths:
-            return len(self.widths) - 1
+    def _size_problems(self) -> list[str]:
+        size = self.image_size
+        if not 16 <= size <= 1024 or size % 16:
+            return [f"image_size is {size}, but must be a multiple of 16 from 16 to 1024"]
+        found = []
+        to_four = [n for n in ("style_encoder", "discriminator") if getattr(self, n) == "resnet"]
+        if to_four and size & (size - 1):
+            parts = " and ".join(n.replace("_", " ") for n in to_four)
+            found.append(
+                f"the resnet {parts} need an image_size that is a power of two, not {size}"
+            )
+        for name in ("widths", "style_encoder_widths", "discriminator_widths"):
+            down_to_four = name.removesuffix("_widths") in to_four
+            found += _width_problems(name, getattr(self, name), size, down_to_four)
+        return found
+
+    def _generator_widths(self) -> tuple[int, ...]:
+        """The generator's widths; the paper halves down to 16 px, with high-pass skips to 8 px."""
         deeper = self.skips in ("highpass", "masked")
-        return max(self.image_size.bit_length() - 5, 1) + deeper
+        halvings = max(self.image_size.bit_length() - 5, 1) + deeper
+        return self.widths or _paper_widths(self.image_size, halvings)
+
+    def _swin_problems(self) -> list[str]:
+        """Swin stages that windows or heads do not fit."""
+        found = []
+        widths = self._generator_widths()
+        parts = {}
+        if self.generator != "resnet":
+            parts["generator"] = widths
+        if self.style_encoder == "swin":
+            parts["style encoder"] = self.style_encoder_widths or widths
+        for part, channels in parts.items():
+            stages = channels[self.swin.convolutional_levels :]
+            coarsest = self.image_size >> (len(channels) - 1)
+            if not stages:
+                found.append(
+                    f"the {part} has no Swin stage: swin.convolutional_levels is "
+                    f"{self.swin.convolutional_levels}, it has {len(channels)} resolutions"
+                )
+            elif coarsest < self.swin.window_size:
+                found.append(
+                    f"the {part}'s coarsest map of {coarsest} px is smaller than swin.window_size "
+                    f"{self.swin.window_size}: give fewer widths or a smaller window"
+                )
+            uneven = [c for c in stages if c % self.swin.head_width]
+            if uneven:
+                found.append(
+                    f"the {part}'s Swin stages of {', '.join(map(str, uneven))} channels are no "
+                    f"multiples of swin.head_width {self.swin.head_width}"
+                )
+        return found
 
     def _skip_problems(self) -> list[str]:
-        if self.skips not in SKIPS[1:] or not 16 <= self.image_size <= 1024:
+        if self.skips not in SKIPS[1:]:
             return []
-        reachable = [self.image_size >> level for level in range(self._halvings())]
+        reachable = [self.image_size >> k for k in range(len(self._generator_widths()) - 1)]
         if not set(reachable) & set(self.skip_resolutions):
             return [
                 f"skips = {self.skips} carry nothing: skip_resolutions names none of the encoder's "
@@ -128,15 +204,17 @@ def _paper_widths(image_size: int, halvings: int) -> tuple[int, ...]:
     return tuple(min(2**14 // image_size << level, 512) for level in range(halvings + 1))
 
 
-def _width_problems(name: str, widths: tuple[int, ...], image_size: int) -> list[str]:
+def _width_problems(
+    name: str, widths: tuple[int, ...], image_size: int, down_to_four: bool
+) -> list[str]:
     if not widths:
         return []
     if not all(1 <= w <= 4096 for w in widths):
         return [f"{name} must be from 1 to 4096 each"]
     halvings = len(widths) - 1
-    if name == "widths":
-        if not 1 <= halvings or image_size >> halvings < 2:
-            return [f"widths has {len(widths)} entries, which does not fit {image_size} px"]
-    elif image_size >> halvings != 4:
+    if down_to_four and image_size >> halvings != 4:
         return [f"{name} must halve {image_size} px down to 4: {len(widths)} entries do not"]
+    smallest = image_size >> halvings
+    if halvings < 1 or smallest < 2 or smallest << halvings != image_size:
+        return [f"{name} has {len(widths)} entries, which does not fit {image_size} px"]
     return []

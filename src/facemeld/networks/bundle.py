@@ -19,10 +19,14 @@ from facemeld.config import MODEL_FORMAT, NetworkConfig, to_dict
 from facemeld.errors import UserError
 from facemeld.files import write_whole
 from facemeld.networks.discriminator import ProjectedDiscriminator, ResNetDiscriminator
-from facemeld.networks.generator import ResNetGenerator
+from facemeld.networks.generator import Generator
 from facemeld.networks.mapping import MappingNetwork
 from facemeld.networks.model_folder import read_network_config
-from facemeld.networks.style_encoder import ProjectedStyleEncoder, ResNetStyleEncoder
+from facemeld.networks.style_encoder import (
+    ProjectedStyleEncoder,
+    ResNetStyleEncoder,
+    SwinStyleEncoder,
+)
 
 
 class Networks(nn.Module):
@@ -32,7 +36,8 @@ class Networks(nn.Module):
         super().__init__()
         config = config.resolved()
         self.config = config
-        self.generator = ResNetGenerator(
+        self.generator = Generator(
+            kind=config.generator,
             image_size=config.image_size,
             widths=config.widths,
             style_size=config.style_size,
@@ -43,6 +48,7 @@ class Networks(nn.Module):
             high_pass_divisor=config.high_pass_divisor,
             styled_output=config.styled_output,
             unit_styles=config.unit_styles,
+            swin=config.swin,
         )
         self.style_encoder = _build_style_encoder(config)
         self.mapping_network = MappingNetwork(
@@ -62,6 +68,14 @@ def _build_style_encoder(config: NetworkConfig) -> nn.Module:
             style_size=config.style_size,
             domains=len(config.domains),
             feature_size=config.feature_size,
+        )
+    if config.style_encoder == "swin":
+        return SwinStyleEncoder(
+            widths=config.style_encoder_widths,
+            style_size=config.style_size,
+            domains=len(config.domains),
+            unit_styles=config.unit_styles,
+            swin=config.swin,
         )
     return ResNetStyleEncoder(
         widths=config.style_encoder_widths,

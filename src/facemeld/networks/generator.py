@@ -1,4 +1,4 @@
-"""The ResNet generator of StarGAN v2 (Choi et al. 2020, table 5) with four kinds of skips.
+"""The generator of StarGAN v2 (Choi et al. 2020, table 5), of residual or Swin blocks, with skips.
 
 A source picture is encoded into content (a bottleneck map and, with skips, encoder maps of some
 resolutions), and decoded under a style code. Widths read from the finest resolution down:
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facemeld.config import SwinConfig
 from facemeld.networks.layers import (
     AdaIN,
     InstanceNorm,
@@ -22,6 +23,7 @@ from facemeld.networks.layers import (
     high_pass,
     instance_norm,
 )
+from facemeld.networks.swin import StyledSwinStage, SwinStage
 
 
 class Content(NamedTuple):
@@ -56,20 +58,26 @@ class AdditiveSkip(nn.Module):
         return torch.addcmul(x, gate, self.conv(instance_norm(features)))
 
 
-class ResNetGenerator(nn.Module):
+class Generator(nn.Module):
     """Source picture and style code to fused picture.
 
+    Kinds differ in their blocks only. From ``swin.convolutional_levels`` halvings on, the encoder
+    of ``swin-encoder`` and both halves of ``swin-unet`` are made of Swin stages; everything else is
+    residual blocks.
+
     Args:
+        kind: ``resnet``, ``swin-encoder`` or ``swin-unet``.
         image_size: side of the pictures in pixels.
         widths: channels of each resolution, finest first; each step halves the resolution.
-        encoder_blocks: residual blocks at the coarsest resolution before the style.
-        decoder_blocks: AdaIN residual blocks at the coarsest resolution.
+        encoder_blocks: blocks or stages at the coarsest resolution before the style.
+        decoder_blocks: styled blocks or stages at the coarsest resolution.
         style_size: S.
         skips: ``none``, ``additive``, ``highpass`` or ``masked``.
         skip_resolutions: sides of the encoder maps that the skips carry.
         high_pass_divisor: the paper's w_hpf; a larger one weakens the high-pass skips.
         styled_output: AdaIN instead of a fixed instance norm before the colours.
         unit_styles: the styles have unit mean square (see AdaIN).
+        swin: shape of the Swin blocks.
     """
 
     def __init__(
@@ -78,6 +86,7 @@ class ResNetGenerator(nn.Module):
         image_size: int,
         widths: tuple[int, ...],
         style_size: int,
+        kind: str = "resnet",
         encoder_blocks: int = 2,
         decoder_blocks: int = 2,
         skips: str = "none",
@@ -85,6 +94,7 @@ class ResNetGenerator(nn.Module):
         high_pass_divisor: float = 1.0,
         styled_output: bool = False,
         unit_styles: bool = False,
+        swin: SwinConfig = SwinConfig(),
     ) -> None:
         super().__init__()
         self.skips = skips
@@ -92,30 +102,33 @@ class ResNetGenerator(nn.Module):
         resolutions = [image_size >> level for level in range(len(widths) - 1)]
         carried = [r for r in resolutions if skips != "none" and r in skip_resolutions]
         self.skip_resolutions = tuple(carried)
-        styled = dict(
-            style_size=style_size,
-            shortcut=skips not in ("highpass", "masked"),
-            unit_styles=unit_styles,
-        )
+        style = {"style_size": style_size, "unit_styles": unit_styles}
+
+        def encoder_block(level: int, **sizes) -> nn.Module:
+            if kind == "resnet" or level < swin.convolutional_levels:
+                return ResidualBlock(normalise=True, **sizes)
+            return SwinStage(sizes=swin, norm="instance", **sizes)
+
+        def decoder_block(level: int, **sizes) -> nn.Module:
+            if kind != "swin-unet" or level < swin.convolutional_levels:
+                shortcut = skips not in ("highpass", "masked")
+                return StyledResidualBlock(shortcut=shortcut, **style, **sizes)
+            return StyledSwinStage(sizes=swin, **style, **sizes)
 
         self.from_rgb = conv(3, widths[0])
         self.encoder = nn.ModuleList()
         self.decoder = nn.ModuleList()
-        for fine, coarse in zip(widths, widths[1:]):
-            self.encoder.append(
-                ResidualBlock(inputs=fine, outputs=coarse, normalise=True, downsample=True)
-            )
+        coarsest = len(widths) - 1
+        for level, (fine, coarse) in enumerate(zip(widths, widths[1:])):
+            self.encoder.append(encoder_block(level, inputs=fine, outputs=coarse, downsample=True))
             self.decoder.insert(
-                0, StyledResidualBlock(inputs=coarse, outputs=fine, upsample=True, **styled)
+                0, decoder_block(level + 1, inputs=coarse, outputs=fine, upsample=True)
             )
+        same = {"inputs": widths[-1], "outputs": widths[-1]}
         for _ in range(encoder_blocks):
-            self.encoder.append(
-                ResidualBlock(inputs=widths[-1], outputs=widths[-1], normalise=True)
-            )
+            self.encoder.append(encoder_block(coarsest, **same))
         for _ in range(decoder_blocks):
-            self.decoder.insert(
-                0, StyledResidualBlock(inputs=widths[-1], outputs=widths[-1], **styled)
-            )
+            self.decoder.insert(0, decoder_block(coarsest, **same))
         self.additive_skips = nn.ModuleDict()
         if skips == "additive":
             for resolution in carried:
@@ -124,9 +137,7 @@ class ResNetGenerator(nn.Module):
                     channels=width, style_size=style_size
                 )
         self.output_norm = (
-            AdaIN(style_size=style_size, channels=widths[0], unit_styles=unit_styles)
-            if styled_output
-            else InstanceNorm(widths[0])
+            AdaIN(channels=widths[0], **style) if styled_output else InstanceNorm(widths[0])
         )
         self.to_rgb = conv(widths[0], 3, 3 if styled_output else 1)
 

@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facemeld.config import SwinConfig
 from facemeld.networks.features import EfficientNetLite0
 from facemeld.networks.layers import ResidualBlock, conv, initialise, linear, of_domain, unit_rms
+from facemeld.networks.swin import SwinStage
 
 
 def residual_trunk(widths: tuple[int, ...]) -> nn.Sequential:
@@ -55,6 +57,57 @@ class ResNetStyleEncoder(nn.Module):
     def forward(self, pictures: Tensor, domains: Tensor) -> Tensor:
         """B 3 H W and B int64 -> B S."""
         x = self.trunk(pictures.contiguous()).flatten(1)  # the weights alone decide the layout
+        styles = of_domain(self.heads(x).unflatten(1, (self.domains, -1)), domains)
+        return unit_rms(styles) if self.unit_styles else styles
+
+
+class SwinStyleEncoder(nn.Module):
+    """Convolutional levels, Swin stages with layer norm, and the mean over all positions.
+
+    The mean, unlike a flattened map, makes the style independent of where a feature is.
+
+    Args:
+        widths: channels of each resolution, finest first; the last stage does not halve.
+        style_size: S.
+        domains: K.
+        unit_styles: scale the styles to unit mean square.
+        swin: shape of the Swin blocks.
+    """
+
+    def __init__(
+        self,
+        *,
+        widths: tuple[int, ...],
+        style_size: int,
+        domains: int,
+        unit_styles: bool = False,
+        swin: SwinConfig = SwinConfig(),
+    ) -> None:
+        super().__init__()
+        self.domains = domains
+        self.unit_styles = unit_styles
+        self.from_rgb = conv(3, widths[0])
+        self.stages = nn.ModuleList()
+        for level, width in enumerate(widths):
+            last = level == len(widths) - 1
+            sizes = {
+                "inputs": width,
+                "outputs": width if last else widths[level + 1],
+                "downsample": not last,
+            }
+            if level < swin.convolutional_levels:
+                self.stages.append(ResidualBlock(**sizes))
+            else:
+                self.stages.append(SwinStage(sizes=swin, norm="layer", **sizes))
+        self.norm = nn.LayerNorm(widths[-1])
+        self.heads = linear(widths[-1], domains * style_size)
+
+    def forward(self, pictures: Tensor, domains: Tensor) -> Tensor:
+        """B 3 H W and B int64 -> B S."""
+        x = self.from_rgb(pictures.contiguous())  # the weights alone decide the layout
+        for stage in self.stages:
+            x = stage(x)
+        x = F.leaky_relu(self.norm(x.mean(dim=(2, 3))), 0.2)
         styles = of_domain(self.heads(x).unflatten(1, (self.domains, -1)), domains)
         return unit_rms(styles) if self.unit_styles else styles
 
