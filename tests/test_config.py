@@ -112,7 +112,7 @@ def test_impossible_networks(changes, words):
         (dict(weights=LossWeights(cycle="much")), "weights.cycle must be a float"),
         (dict(late_weights=LossWeights(style=None)), "late_weights.style must be a float"),
         (dict(recipe=None), "recipe must be a str, not None"),
-        (dict(recipe="lean"), "needs style_encoder = projected"),
+        (dict(recipe="lean"), "needs discriminator = projected"),
         (dict(processes=3), "8 sources a batch cannot be divided evenly by 3 processes"),
         (dict(on_unreadable="ignore"), "no on_unreadable named 'ignore'"),
         (dict(network=NetworkConfig(skips="masked")), "face landmark network"),

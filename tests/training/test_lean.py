@@ -53,7 +53,7 @@ def recipe() -> LeanRecipe:
         encoder.fit(statistics, torch.tensor([0] * 6 + [1] * 6))
         discriminator.set_scale(features)
     sampler = BatchSampler(store, sources=4, latent_size=4, seed=0)
-    return LeanRecipe(config, networks, discriminator, sampler, statistics)
+    return LeanRecipe(config, networks, discriminator, encoder, sampler, statistics)
 
 
 def batch_of(recipe: LeanRecipe, *, from_latents: bool) -> Batch:
@@ -106,7 +106,7 @@ def test_the_first_pictures_are_only_rebuilt(recipe: LeanRecipe) -> None:
 def test_the_references_are_the_real_batch(recipe: LeanRecipe) -> None:
     batch = batch_of(recipe, from_latents=False)
     phases, numbers = play(recipe, batch)
-    features, targets = recipe.features, batch.targets.repeat_interleave(2)
+    features, targets = recipe.frozen.features, batch.targets.repeat_interleave(2)
     real = recipe.discriminator(features(batch.references), targets)
     fake = recipe.discriminator(features(fakes_of(recipe, batch)[0]), targets)
     expected = {"real": F.relu(1 - real).mean(), "fake": F.relu(1 + fake).mean()}
@@ -127,7 +127,7 @@ def test_the_generator_loss(recipe: LeanRecipe, mode: str, iteration: int) -> No
     own = encoder.from_statistics(recipe.statistics[batch.source_rows], batch.source_domains)
     half = fakes[0::2] if iteration == 4 else fakes[1::2]
     expected = {
-        "adversarial": -recipe.discriminator(recipe.features(fakes), targets).mean(),
+        "adversarial": -recipe.discriminator(recipe.frozen.features(fakes), targets).mean(),
         "style": F.l1_loss(encoder.from_statistics(fake_statistics, targets), styles),
         "diversity": -F.l1_loss(fakes[0::2], fakes[1::2]),
         "cycle": F.l1_loss(networks.generator(half, own), batch.sources),

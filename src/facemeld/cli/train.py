@@ -47,11 +47,11 @@ def train(
         recipe: starganv2 or lean.
         precision: auto, fp32 or bf16.
         processes: worker processes with averaged gradients; 0 chooses.
-        generator: kind of generator.
-        style_encoder: resnet or projected.
+        generator: resnet, swin-encoder or swin-unet.
+        style_encoder: resnet, swin or projected.
         discriminator: resnet or projected.
         skips: none, additive, highpass or masked.
-        set: any other option as name=value, for example weights.cycle=2; may be given several times.
+        set: any other option as name=value, like weights.cycle=2; may be given several times.
         resume: auto, never, or the path of a checkpoint.
         weights_dir: folder to look in first for published weights.
     """

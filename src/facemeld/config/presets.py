@@ -11,6 +11,7 @@ _LEAN = dict(
     batch_size=16,
     crop_probability=0.0,
     learning_rate=4e-4,
+    swin_warmup_pictures=1600,
     mapping_learning_rate=1e-4,
     weight_decay=0.0,
     gradient_clip=10.0,

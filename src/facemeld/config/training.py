@@ -56,6 +56,11 @@ class TrainingConfig:
     crop_probability: float = 0.5
     """Share of pictures that are randomly cropped (scale 0.8 to 1, ratio 0.9 to 1.1)."""
     learning_rate: float = 1e-4
+    swin_learning_rate: float = 0.5
+    """Learning rate of Swin blocks as a share of the others'; their biases, norms and position
+    biases are never decayed."""
+    swin_warmup_pictures: int = 8000
+    """Pictures over which the learning rate of Swin blocks rises linearly from zero."""
     mapping_learning_rate: float = 1e-6
     beta1: float = 0.0
     beta2: float = 0.99
@@ -115,6 +120,8 @@ class TrainingConfig:
             ("warmup_pictures", 0, 10**12),
             ("crop_probability", 0, 1),
             ("learning_rate", 0, 1),
+            ("swin_learning_rate", 0, 100),
+            ("swin_warmup_pictures", 0, 10**12),
             ("mapping_learning_rate", 0, 1),
             ("beta1", 0, 0.9999),
             ("beta2", 0, 0.999999),
@@ -135,9 +142,8 @@ class TrainingConfig:
         found = []
         network = self.network
         if self.recipe == "lean":
-            for name in ("style_encoder", "discriminator"):
-                if getattr(network, name) != "projected":
-                    found.append(f"the lean recipe needs {name} = projected")
+            if network.discriminator != "projected":
+                found.append("the lean recipe needs discriminator = projected")
             if self.batch_size % 2:
                 found.append("batch_size must be even: the lean recipe uses each source twice")
         elif network.discriminator != "resnet":

@@ -123,6 +123,13 @@ class BatchSampler:
         picks = random.integers(self.counts[domain], size=count)
         return torch.from_numpy(self.first_rows[domain] + picks)
 
+    def pictures_of_rows(self, rows: np.ndarray) -> Tensor:
+        """Pictures by their row in the whole data set. -> B 3 H W in [-1, 1]"""
+        domains = np.searchsorted(self.first_rows, rows, side="right") - 1
+        picks = rows - self.first_rows[domains]
+        pictures = [self.store.pictures[d][p] for d, p in zip(domains, picks)]
+        return as_tensor(np.stack(pictures), self.device)
+
     def _crop_boxes(self, random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Width, height and centre of each crop as shares of the picture. -> shape + (4,)"""
         cropped = random.random(shape) < self.crop_probability

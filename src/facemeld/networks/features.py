@@ -107,3 +107,38 @@ class EfficientNetLite0(nn.Module):
         with torch.no_grad():
             layer.weight.copy_(weights[name + ".weight"] * scale[:, None, None, None])
             layer.bias.copy_(weights[norm + ".bias"] - weights[norm + ".running_mean"] * scale)
+
+
+class FeatureStatistics(nn.Module):
+    """Means and deviations of frozen features and of the colours: what a picture looks like.
+
+    Args:
+        feature_size: the pictures are resized to this side before the features are taken.
+    """
+
+    def __init__(self, *, feature_size: int = 128) -> None:
+        super().__init__()
+        self.features = EfficientNetLite0(input_size=feature_size)
+        size = 2 * (sum(self.features.channels) + 3)
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("deviation", torch.ones(size))
+
+    @staticmethod
+    def statistics(features: list[Tensor], pictures: Tensor) -> Tensor:
+        """Means and deviations over the pixels of each map. -> B F, fp32."""
+        parts = []
+        for maps in (*features, pictures):
+            rows = maps.permute(0, 2, 3, 1).flatten(1, 2).float()  # B HW C
+            mean = rows.mean(dim=1)
+            variance = (rows - mean[:, None]).square().mean(dim=1)
+            parts += [mean, torch.sqrt(variance + 1e-6)]
+        return torch.cat(parts, dim=1)
+
+    def fit_scale(self, statistics: Tensor) -> None:
+        """Takes the scale of the statistics from those of the training pictures, N F."""
+        self.mean.copy_(statistics.mean(dim=0))
+        self.deviation.copy_(statistics.std(dim=0, correction=0) + 1e-4)
+
+    def standardise(self, statistics: Tensor) -> Tensor:
+        """B F -> B F of about unit variance; outliers are clipped at five deviations."""
+        return ((statistics - self.mean) / self.deviation).clamp(-5, 5)

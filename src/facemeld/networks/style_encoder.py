@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facemeld.config import SwinConfig
-from facemeld.networks.features import EfficientNetLite0
+from facemeld.networks.features import FeatureStatistics
 from facemeld.networks.layers import ResidualBlock, conv, initialise, linear, of_domain, unit_rms
 from facemeld.networks.swin import SwinStage
 
@@ -112,7 +112,7 @@ class SwinStyleEncoder(nn.Module):
         return unit_rms(styles) if self.unit_styles else styles
 
 
-class ProjectedStyleEncoder(nn.Module):
+class ProjectedStyleEncoder(FeatureStatistics):
     """Style from the statistics of frozen EfficientNet-lite0 features and of the colours.
 
     ``statistics`` and ``from_statistics`` are the two halves of ``forward``: training computes the
@@ -129,27 +129,13 @@ class ProjectedStyleEncoder(nn.Module):
     def __init__(
         self, *, style_size: int, domains: int, feature_size: int = 128, width: int = 256
     ) -> None:
-        super().__init__()
+        super().__init__(feature_size=feature_size)
         self.domains = domains
-        self.features = EfficientNetLite0(input_size=feature_size)
-        size = 2 * (sum(self.features.channels) + 3)
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("deviation", torch.ones(size))
+        size = len(self.mean)
         self.register_buffer("domain_weight", torch.zeros(domains, size))
         self.register_buffer("domain_bias", torch.zeros(domains))
         self.hidden = nn.ModuleList([linear(size, width), linear(width, width)])
         self.heads = linear(width, domains * style_size)
-
-    @staticmethod
-    def statistics(features: list[Tensor], pictures: Tensor) -> Tensor:
-        """Means and deviations over the pixels of each map. -> B F, fp32."""
-        parts = []
-        for maps in (*features, pictures):
-            rows = maps.permute(0, 2, 3, 1).flatten(1, 2).float()  # B HW C
-            mean = rows.mean(dim=1)
-            variance = (rows - mean[:, None]).square().mean(dim=1)
-            parts += [mean, torch.sqrt(variance + 1e-6)]
-        return torch.cat(parts, dim=1)
 
     def fit(self, statistics: Tensor, domains: Tensor) -> None:
         """Fits what follows from the training pictures in closed form.
@@ -161,8 +147,7 @@ class ProjectedStyleEncoder(nn.Module):
             statistics: N F.
             domains: N int64.
         """
-        self.mean.copy_(statistics.mean(dim=0))
-        self.deviation.copy_(statistics.std(dim=0, correction=0) + 1e-4)
+        self.fit_scale(statistics)
         rows = self.standardise(statistics.to(self.mean)).double()
         targets = F.one_hot(domains, self.domains).to(rows)
         share = (targets / targets.sum(dim=0).clamp(min=1)).sum(dim=1, keepdim=True)
@@ -177,10 +162,6 @@ class ProjectedStyleEncoder(nn.Module):
         """The most likely domain of each picture. B 3 H W -> B int64"""
         statistics = self.standardise(self.statistics(self.features(pictures), pictures))
         return F.linear(statistics, self.domain_weight, self.domain_bias).argmax(dim=1)
-
-    def standardise(self, statistics: Tensor) -> Tensor:
-        """B F -> B F of about unit variance; outliers are clipped at five deviations."""
-        return ((statistics - self.mean) / self.deviation).clamp(-5, 5)
 
     def from_statistics(self, statistics: Tensor, domains: Tensor) -> Tensor:
         """B F and B int64 -> B S of unit mean square."""

@@ -3,9 +3,9 @@ form: norm, attention in windows, norm, MLP with a depthwise convolution.
 
 What differs from the original, and why:
 
-- The norm is chosen by the place: instance norm in a generator's encoder, AdaIN in its decoder (the
-  style comes in before attention and before the MLP, as in StyleSwin, Zhang et al. 2022), layer norm
-  in a style encoder, where the statistics that the other two remove are the style.
+- The norm is chosen by the place: instance norm in a generator's encoder; AdaIN in its decoder,
+  before attention and before the MLP, as in StyleSwin (Zhang et al. 2022); layer norm in a style
+  encoder, where the statistics that the other two remove are the style.
 - Maps that windows do not divide are padded, and the padding is masked out of the attention.
 - The last layers of attention and MLP start at zero, so a block starts as the identity.
 - Each stage ends with a 3x3 convolution and a residual around the whole stage (SwinIR, Liang et al.

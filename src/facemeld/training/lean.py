@@ -1,7 +1,8 @@
 """The lean recipe: fusion that learns from little compute.
 
 Frozen ImageNet features serve three times: under the discriminator's heads (Sauer et al. 2021),
-as the style of a reference, and as a target for the fake's statistics. One generator pass of
+as a target for the fake's statistics, and as the style of a reference, where the style encoder is
+the projected one. One generator pass of
 every source under two styles of one domain serves the discriminator, the generator and the
 diversity term. The layout of the source is kept by a hinge on luminance gradients and by cycles.
 The mapping network learns to draw from the style encoder's distribution (energy distance), which
@@ -19,10 +20,14 @@ from facemeld.config import LossWeights, TrainingConfig
 from facemeld.data.sampling import STYLE_MATCHING, Batch, BatchSampler, random_at
 from facemeld.networks.bundle import Networks
 from facemeld.networks.discriminator import ProjectedDiscriminator
+from facemeld.networks.features import FeatureStatistics
 from facemeld.training import losses
 from facemeld.training.starganv2 import Numbers, Phase
 
 STYLES_MATCHED = 32  # styles a domain in each energy distance
+# A style encoder that has to see the pictures is asked for fewer styles, and less often.
+STYLES_MATCHED_FROM_PICTURES = 8
+STYLE_MATCHING_INTERVAL = 4
 RECONSTRUCTION_INTERVAL = 4
 
 
@@ -31,8 +36,10 @@ class LeanRecipe:
 
     Args:
         config: the run.
-        networks: generator, projected style encoder and mapping network.
+        networks: generator, style encoder and mapping network.
         discriminator: the projected discriminator.
+        frozen: the feature network and the scale of its statistics; the style encoder itself,
+            where that is the projected one.
         sampler: where the batches come from.
         statistics: N F, feature statistics of every training picture, row by row.
     """
@@ -42,6 +49,7 @@ class LeanRecipe:
         config: TrainingConfig,
         networks: Networks,
         discriminator: ProjectedDiscriminator,
+        frozen: FeatureStatistics,
         sampler: BatchSampler,
         statistics: Tensor,
     ) -> None:
@@ -50,7 +58,8 @@ class LeanRecipe:
         self.discriminator = discriminator
         self.sampler = sampler
         self.statistics = statistics
-        self.features = networks.style_encoder.features
+        self.frozen = frozen
+        self.projected = networks.style_encoder is frozen
 
     def step(
         self, batch: Batch, weights: LossWeights, iteration: int, numbers: Numbers
@@ -60,9 +69,7 @@ class LeanRecipe:
         The caller back-propagates and steps those networks' optimisers before it goes on.
         """
         networks, device = self.networks, batch.sources.device
-        source_styles = networks.style_encoder.from_statistics(
-            self.statistics[batch.source_rows].to(device), batch.source_domains
-        )
+        source_styles = self._encode(batch.sources, batch.source_rows, batch.source_domains)
         content = networks.generator.encode(batch.sources)
         if iteration * self.config.batch_size < self.config.warmup_pictures:
             rebuilt = networks.generator.decode(content, source_styles)
@@ -72,17 +79,19 @@ class LeanRecipe:
             return
 
         targets = batch.targets.repeat_interleave(2)
-        reference_statistics = self.statistics[batch.reference_rows].to(device)
         if batch.from_latents:
             styles = networks.mapping_network(batch.latents, targets)
         else:
-            styles = networks.style_encoder.from_statistics(reference_statistics, targets)
+            styles = self._encode(batch.references, batch.reference_rows, targets)
         fakes = networks.generator.decode(content.repeat(2), styles)
-        fake_features = self.features(fakes)
+        fake_features = self.frozen.features(fakes)
         yield self._discriminator_loss(batch, targets, fake_features, numbers), ("discriminator",)
 
-        fake_statistics = networks.style_encoder.statistics(fake_features, fakes)
-        fake_styles = networks.style_encoder.from_statistics(fake_statistics, targets)
+        fake_statistics = self.frozen.statistics(fake_features, fakes)
+        if self.projected:
+            fake_styles = networks.style_encoder.from_statistics(fake_statistics, targets)
+        else:
+            fake_styles = networks.style_encoder(fakes, targets)
         half = fakes[iteration % 2 :: 2]  # one of each pair goes round the cycle
         cycled = networks.generator(half, source_styles)
         content_loss, correlation = losses.content_hinge(
@@ -96,14 +105,13 @@ class LeanRecipe:
             "content": content_loss,
         }
         if weights.features and not batch.from_latents:
-            standardise = networks.style_encoder.standardise
-            parts["features"] = losses.l1(
-                standardise(fake_statistics), standardise(reference_statistics)
-            )
+            standardise = self.frozen.standardise
+            wanted = self.statistics[batch.reference_rows].to(device)
+            parts["features"] = losses.l1(standardise(fake_statistics), standardise(wanted))
         if weights.reconstruction and iteration % RECONSTRUCTION_INTERVAL == 0:
             rebuilt = networks.generator.decode(content, source_styles)
             parts["reconstruction"] = losses.l1(rebuilt, batch.sources)
-        if weights.style_matching:
+        if weights.style_matching and (self.projected or iteration % STYLE_MATCHING_INTERVAL == 0):
             parts["style_matching"] = self._style_matching(iteration, device)
         mode = "latent" if batch.from_latents else "reference"
         numbers.update({f"generator/{mode}/{k}": v.detach() for k, v in parts.items()})
@@ -113,12 +121,19 @@ class LeanRecipe:
             ("generator", "style_encoder", "mapping_network"),
         )
 
+    def _encode(self, pictures: Tensor | None, rows: Tensor, domains: Tensor) -> Tensor:
+        """Styles of training pictures, from their stored statistics where those are enough."""
+        encoder = self.networks.style_encoder
+        if self.projected:
+            return encoder.from_statistics(self.statistics[rows].to(domains.device), domains)
+        return encoder(pictures, domains)
+
     def _discriminator_loss(
         self, batch: Batch, targets: Tensor, fake_features: list[Tensor], numbers: Numbers
     ) -> Tensor:
         """Hinge loss of the references, which are the real batch, against the fakes."""
         with torch.no_grad():
-            real_features = self.features(batch.references)
+            real_features = self.frozen.features(batch.references)
         both = [torch.cat([r, f.detach()]) for r, f in zip(real_features, fake_features)]
         real, fake = self.discriminator(both, targets.repeat(2)).chunk(2)
         parts = {"real": losses.hinge_real(real), "fake": losses.hinge_fake(fake)}
@@ -127,16 +142,19 @@ class LeanRecipe:
 
     def _style_matching(self, iteration: int, device: torch.device) -> Tensor:
         """Mean over the domains of the energy distance of mapped to encoded styles."""
-        networks, n = self.networks, STYLES_MATCHED
+        networks = self.networks
         random = random_at(self.config.seed, iteration, STYLE_MATCHING)
         count = len(networks.config.domains)
-        domains = torch.arange(count, device=device).repeat_interleave(n)
-        rows = torch.cat([self.sampler.rows_of_domain(k, random, n) for k in range(count)])
-        latents = random.standard_normal((count * n, networks.config.latent_size), dtype="float32")
+        encodings = STYLES_MATCHED if self.projected else STYLES_MATCHED_FROM_PICTURES
+        rows = [self.sampler.rows_of_domain(k, random, encodings) for k in range(count)]
+        rows = torch.cat(rows)
+        shape = (count * STYLES_MATCHED, networks.config.latent_size)
+        latents = torch.from_numpy(random.standard_normal(shape, dtype="float32")).to(device)
+        domains = torch.arange(count, device=device)
         with torch.no_grad():
-            encoded = networks.style_encoder.from_statistics(
-                self.statistics[rows].to(device), domains
-            )
-        mapped = networks.mapping_network(torch.from_numpy(latents).to(device), domains)
-        shape = (count, n, -1)
-        return losses.energy_distance(mapped.view(shape), encoded.view(shape)).mean()
+            pictures = None if self.projected else self.sampler.pictures_of_rows(rows.numpy())
+            encoded = self._encode(pictures, rows, domains.repeat_interleave(encodings))
+        mapped = networks.mapping_network(latents, domains.repeat_interleave(STYLES_MATCHED))
+        return losses.energy_distance(
+            mapped.unflatten(0, (count, -1)), encoded.unflatten(0, (count, -1))
+        ).mean()

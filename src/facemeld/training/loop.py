@@ -23,10 +23,12 @@ from torch import Tensor
 from facemeld.config import LossWeights, TrainingConfig, check
 from facemeld.data.catalogue import find_weights
 from facemeld.data.folders import DomainFolders, scan_domains
-from facemeld.data.sampling import BatchSampler, as_tensor
+from facemeld.data.sampling import BatchSampler
 from facemeld.data.store import load_pictures
 from facemeld.errors import UserError
 from facemeld.networks.bundle import Networks, build_discriminator, save_model
+from facemeld.networks.features import FeatureStatistics
+from facemeld.networks.swin import swin_parameters
 from facemeld.training import checkpoint
 from facemeld.training.card import training_card
 from facemeld.training.ema import MovingAverage
@@ -71,7 +73,7 @@ def train(
     config = dataclasses.replace(config, network=network)
     config = dataclasses.replace(config, processes=_processes(config)).resolved()
     features = None
-    if config.network.style_encoder == "projected":
+    if config.recipe == "lean" or config.network.style_encoder == "projected":
         features = find_weights("efficientnet-lite0", weights_dir)
     config = open_run(config, out, resume, device=_device())
     try:
@@ -128,11 +130,11 @@ class _Run:
         torch.manual_seed(config.seed)
         self.networks = Networks(config.network)
         self.discriminator = build_discriminator(config.network)
-        if features is not None:
-            published = torch.load(features, weights_only=True)
-            self.networks.style_encoder.features.load_published(published)
         for module in (self.networks, self.discriminator):
             module.to(self.device, memory_format=torch.channels_last).train()
+        self.frozen: FeatureStatistics | None = None
+        if features is not None:
+            self.frozen = self._frozen_features(features)
         self.ema = MovingAverage(self.networks, decay=config.ema, rampup=config.ema_rampup)
         self.modules = dict(self.networks.named_children()) | {"discriminator": self.discriminator}
         self.optimizers = {name: self._optimizer(name) for name in self.modules}
@@ -222,16 +224,30 @@ class _Run:
         """Constant, then linear to zero from the share ``decay_from`` of the run on."""
         left = 1 - self.pictures / self.config.pictures
         factor = min(1.0, left / (1 - self.config.decay_from)) if self.config.decay_from < 1 else 1
+        swin = self.config.swin_learning_rate
+        if self.pictures < self.config.swin_warmup_pictures:
+            swin *= (self.pictures + self.config.batch_size) / self.config.swin_warmup_pictures
         for name, optimizer in self.optimizers.items():
-            optimizer.param_groups[0]["lr"] = factor * self._learning_rate(name)
+            for group in optimizer.param_groups:
+                share = swin if group["swin"] else 1.0
+                group["lr"] = factor * share * self._learning_rate(name)
 
     def _learning_rate(self, name: str) -> float:
         mapping = name == "mapping_network"
         return self.config.mapping_learning_rate if mapping else self.config.learning_rate
 
     def _optimizer(self, name: str) -> torch.optim.Optimizer:
+        module = self.modules[name]
+        decayed, free = swin_parameters(module)
+        swin = {id(p) for p in (*decayed, *free)}
+        others = [p for p in _trainable(module) if id(p) not in swin]
+        groups = [
+            {"params": others, "swin": False},
+            {"params": decayed, "swin": True},
+            {"params": free, "swin": True, "weight_decay": 0.0},
+        ]
         return torch.optim.Adam(
-            _trainable(self.modules[name]),
+            [group for group in groups if group["params"]],
             lr=self._learning_rate(name),
             betas=(self.config.beta1, self.config.beta2),
             weight_decay=self.config.weight_decay,
@@ -243,23 +259,39 @@ class _Run:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def _recipe(self) -> StarGANv2Recipe | LeanRecipe:
-        if self.config.recipe == "starganv2":
+        if self.frozen is None:
             return StarGANv2Recipe(self.config, self.networks, self.discriminator)
         statistics = self._statistics()
-        if self.iteration == 0:
+        if self.frozen is not self.networks.style_encoder:
+            self.frozen.fit_scale(statistics)
+        elif self.iteration == 0:
             counts = torch.tensor([len(domain) for domain in self.store.pictures])
             labels = torch.arange(len(counts)).repeat_interleave(counts)
-            self.networks.style_encoder.fit(statistics, labels)
+            self.frozen.fit(statistics, labels)
+        if self.config.recipe == "starganv2":
+            return StarGANv2Recipe(self.config, self.networks, self.discriminator)
+        if self.iteration == 0:
             some = np.linspace(0, len(statistics) - 1, SCALE_PICTURES).astype(int)
             with torch.no_grad():
-                features = self.networks.style_encoder.features(self._pictures(some))
+                features = self.frozen.features(self.sampler.pictures_of_rows(some))
             self.discriminator.set_scale(features)
-        return LeanRecipe(self.config, self.networks, self.discriminator, self.sampler, statistics)
+        return LeanRecipe(
+            self.config, self.networks, self.discriminator, self.frozen, self.sampler, statistics
+        )
+
+    def _frozen_features(self, weights: Path) -> FeatureStatistics:
+        """The frozen feature network: the projected style encoder's own, else one beside it."""
+        frozen = self.networks.style_encoder
+        if not isinstance(frozen, FeatureStatistics):
+            frozen = FeatureStatistics(feature_size=self.config.network.feature_size)
+            frozen.to(self.device, memory_format=torch.channels_last)
+        frozen.features.load_published(torch.load(weights, weights_only=True))
+        return frozen
 
     @torch.no_grad()
     def _statistics(self) -> Tensor:
         """Feature statistics of every training picture, N F, shared out over the processes."""
-        encoder, team = self.networks.style_encoder, self.team
+        frozen, team = self.frozen, self.team
         self._say("taking the feature statistics of every picture, once")
         total = sum(len(domain) for domain in self.store.pictures)
         share = -(-total // team.size)
@@ -267,17 +299,9 @@ class _Run:
         mine = np.minimum(np.arange(team.rank * share, (team.rank + 1) * share), total - 1)
         parts = []
         for rows in np.array_split(mine, -(-share // STATISTICS_BATCH)):
-            pictures = self._pictures(rows)
-            parts.append(encoder.statistics(encoder.features(pictures), pictures).cpu())
+            pictures = self.sampler.pictures_of_rows(rows)
+            parts.append(frozen.statistics(frozen.features(pictures), pictures).cpu())
         return team.gather_rows(torch.cat(parts))[:total]
-
-    def _pictures(self, rows: np.ndarray) -> Tensor:
-        """Training pictures by row over all domains. -> B 3 H W in [-1, 1]"""
-        ends = np.cumsum([len(domain) for domain in self.store.pictures])
-        domains = np.searchsorted(ends, rows, side="right")
-        starts = np.concatenate([[0], ends])[domains]
-        pictures = [self.store.pictures[d][r] for d, r in zip(domains, rows - starts)]
-        return as_tensor(np.stack(pictures), self.device)
 
     def _save(self) -> None:
         facts = {"pictures": self.pictures, "iteration": self.iteration}
