@@ -91,7 +91,7 @@ def presets() -> None:
     from facemeld.config import presets as known
 
     for name, purpose in known().items():
-        print(f"{name:12} {purpose}")
+        print(f"{name:15} {purpose}")
 
 
 def _training_config(preset_name: str | None, file: Path | None, given: dict):

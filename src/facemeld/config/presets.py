@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facemeld.config.network import NetworkConfig
+from facemeld.config.network import NetworkConfig, SwinConfig
 from facemeld.config.training import LossWeights, TrainingConfig
 from facemeld.errors import UserError, did_you_mean
 
@@ -48,6 +48,14 @@ _COMPACT = dict(
     mapping_width=256,
     mapping_shared_layers=2,
     mapping_domain_layers=2,
+    swin=SwinConfig(head_width=24),
+)
+_SWIN = dict(
+    generator="swin-unet",
+    style_encoder="swin",
+    skips="additive",
+    encoder_blocks=1,
+    decoder_blocks=1,
 )
 
 _PRESETS: dict[str, tuple[str, dict, dict]] = {
@@ -57,6 +65,31 @@ _PRESETS: dict[str, tuple[str, dict, dict]] = {
         "compact 64 px networks and the lean recipe, for two CPU cores and an hour or more",
         _COMPACT,
         dict(_LEAN, pictures=110_000, warmup_pictures=2400, diversity_until=0.8),
+    ),
+    "swin-64": (
+        "faces-64 with a Swin U-Net",
+        dict(_COMPACT, generator="swin-unet", decoder_blocks=1),
+        dict(_LEAN, pictures=110_000, warmup_pictures=2400, diversity_until=0.8),
+    ),
+    "swin-small-128": (
+        "Swin U-Net and Swin style encoder at 128 px, 15 M and 9 GMAC, the paper's training",
+        dict(_SWIN, image_size=128, widths=(64, 96, 192, 384), skip_resolutions=(32, 64)),
+        {},
+    ),
+    "swin-base-128": (
+        "the same with the paper's widths, 42 M and 39 GMAC",
+        dict(_SWIN, image_size=128, widths=(128, 256, 512, 512), skip_resolutions=(32, 64)),
+        {},
+    ),
+    "swin-small-256": (
+        "Swin U-Net and Swin style encoder at 256 px, 28 M and 27 GMAC, the paper's training",
+        dict(_SWIN, image_size=256, widths=(64, 96, 128, 256, 512)),
+        {},
+    ),
+    "swin-base-256": (
+        "the same with the paper's widths, 44 M and 59 GMAC",
+        dict(_SWIN, image_size=256, widths=(64, 128, 256, 512, 512)),
+        {},
     ),
     "smoke": (
         "tiny networks for seconds of training, to see that everything works",

@@ -186,7 +186,7 @@ class StyledSwinStage(nn.Module):
         outputs: channels out.
         sizes: of the blocks.
         style_size: S.
-        upsample: bilinear interpolation and a 3x3 convolution.
+        upsample: AdaIN, activation, bilinear interpolation and a 3x3 convolution.
         unit_styles: see AdaIN.
     """
 
@@ -205,16 +205,21 @@ class StyledSwinStage(nn.Module):
         styled = {"norm": "style", "style_size": style_size, "unit_styles": unit_styles}
         self.blocks = _blocks(channels=inputs, sizes=sizes, **styled)
         self.conv = conv(inputs, inputs)
-        self.resize = conv(inputs, outputs) if upsample else nn.Identity()
+        if upsample:
+            self.resize_norm = AdaIN(
+                style_size=style_size, channels=inputs, unit_styles=unit_styles
+            )
+            self.resize = conv(inputs, outputs)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         rest = x
         for block in self.blocks:
             x = block(x, style)
         x = (rest + self.conv(x)) * math.sqrt(0.5)
-        if self.upsample:
-            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        return self.resize(x)
+        if not self.upsample:
+            return x
+        x = F.leaky_relu(self.resize_norm(x, style), 0.2)
+        return self.resize(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False))
 
 
 def swin_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
