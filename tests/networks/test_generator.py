@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from facemeld.config import SwinConfig
 from facemeld.networks.generator import Generator
 
+KINDS = ("resnet", "swin-encoder", "swin-unet")
 SKIPS = ("none", "additive", "highpass", "masked")
+SWIN = SwinConfig(window_size=4, head_width=4, convolutional_levels=1)
 SIZES = {
     "shallow": dict(image_size=32, widths=(8, 12), style_size=3),
     "deep": dict(image_size=32, widths=(4, 8, 8, 16), style_size=16),
@@ -22,12 +25,20 @@ SIZES = {
         image_size=64, widths=(4, 8, 8), style_size=8, encoder_blocks=1, decoder_blocks=3
     ),
 }
-VARIANTS = pytest.mark.parametrize("skips", SKIPS)
+EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
+
+
+def VARIANTS(test):
+    return EVERY_KIND(pytest.mark.parametrize("skips", SKIPS)(test))
+
+
 ALL_SIZES = pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 
 
-def build(skips: str, skip_resolutions=(16, 32, 64), **sizes) -> Generator:
-    generator = Generator(skips=skips, skip_resolutions=skip_resolutions, **sizes)
+def build(skips: str, skip_resolutions=(16, 32, 64), kind="resnet", **sizes) -> Generator:
+    generator = Generator(
+        kind=kind, skips=skips, skip_resolutions=skip_resolutions, swin=SWIN, **sizes
+    )
     with torch.no_grad():  # away from the zeros that some layers start with
         for parameter in generator.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -47,8 +58,8 @@ def same_dice():
 
 @VARIANTS
 @ALL_SIZES
-def test_shape_and_gradients(skips, sizes):
-    generator = build(skips, **sizes)
+def test_shape_and_gradients(kind, skips, sizes):
+    generator = build(skips, kind=kind, **sizes)
     pictures, styles, masks = inputs(generator, sizes)
     pictures.requires_grad_()
     styles.requires_grad_()
@@ -61,10 +72,22 @@ def test_shape_and_gradients(skips, sizes):
             assert tensor.grad.abs().max() > 0, name
 
 
+@EVERY_KIND
+@pytest.mark.parametrize("size", [48, 80, 112])
+def test_sizes_that_are_no_powers_of_two(kind, size):
+    generator = build(
+        "additive", (size // 2,), kind=kind, image_size=size, widths=(4, 8, 8, 8), style_size=4
+    ).eval()
+    pictures = torch.rand(2, 3, size, size)
+    with torch.inference_mode():
+        out = generator(pictures, torch.randn(2, 4))
+    assert out.shape == pictures.shape and out.isfinite().all()
+
+
 @VARIANTS
 @ALL_SIZES
-def test_a_picture_alone_gives_what_it_gives_in_a_batch(skips, sizes):
-    generator = build(skips, **sizes).eval()
+def test_a_picture_alone_gives_what_it_gives_in_a_batch(kind, skips, sizes):
+    generator = build(skips, kind=kind, **sizes).eval()
     pictures, styles, masks = inputs(generator, sizes)
     with torch.inference_mode():
         together = generator(pictures, styles, masks)
@@ -75,9 +98,9 @@ def test_a_picture_alone_gives_what_it_gives_in_a_batch(skips, sizes):
 
 
 @VARIANTS
-def test_the_layout_of_the_pictures_changes_nothing(skips):
+def test_the_layout_of_the_pictures_changes_nothing(kind, skips):
     sizes = SIZES["deep"]
-    generator = build(skips, **sizes).eval()
+    generator = build(skips, kind=kind, **sizes).eval()
     pictures, styles, masks = inputs(generator, sizes)
     other = pictures.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
@@ -85,9 +108,9 @@ def test_the_layout_of_the_pictures_changes_nothing(skips):
 
 
 @VARIANTS
-def test_channels_last_weights_give_the_same(skips):
+def test_channels_last_weights_give_the_same(kind, skips):
     sizes = SIZES["deep"]
-    generator = build(skips, **sizes).eval()
+    generator = build(skips, kind=kind, **sizes).eval()
     given = inputs(generator, sizes)
     with torch.inference_mode():
         expected = generator(*given)
@@ -96,9 +119,9 @@ def test_channels_last_weights_give_the_same(skips):
 
 
 @VARIANTS
-def test_bf16_autocast_stays_near(skips):
+def test_bf16_autocast_stays_near(kind, skips):
     sizes = SIZES["deep"]
-    generator = build(skips, **sizes).eval().to(memory_format=torch.channels_last)
+    generator = build(skips, kind=kind, **sizes).eval().to(memory_format=torch.channels_last)
     given = inputs(generator, sizes)
     with torch.inference_mode():
         expected = generator(*given)
@@ -109,9 +132,9 @@ def test_bf16_autocast_stays_near(skips):
 
 
 @VARIANTS
-def test_one_encoding_serves_several_styles(skips):
+def test_one_encoding_serves_several_styles(kind, skips):
     sizes = SIZES["deep"]
-    generator = build(skips, **sizes).eval()
+    generator = build(skips, kind=kind, **sizes).eval()
     pictures, _, masks = inputs(generator, sizes, batch=2)
     styles = torch.randn(6, sizes["style_size"])
     masks = None if masks is None else masks.repeat_interleave(3, dim=0)
@@ -123,17 +146,18 @@ def test_one_encoding_serves_several_styles(skips):
         assert (found[0] - found[3]).abs().max() > 0.01, "pictures matter"
 
 
+@EVERY_KIND
 @pytest.mark.parametrize("skips", SKIPS[1:])
-def test_skips_carry_what_their_strength_says(skips):
+def test_skips_carry_what_their_strength_says(kind, skips):
     sizes = SIZES["deep"]
-    generator = build(skips, **sizes).eval()
+    generator = build(skips, kind=kind, **sizes).eval()
     pictures, styles, masks = inputs(generator, sizes)
     with torch.inference_mode():
         content = generator.encode(pictures)
         assert len(content.skips) == 2  # 32 and 16
         full = generator.decode(content, styles, masks)
         none = generator.decode(content, styles, masks, content_strength=0.0)
-    bare = Generator(**sizes, skips=skips, skip_resolutions=())
+    bare = Generator(kind=kind, **sizes, skips=skips, skip_resolutions=(), swin=SWIN)
     bare.load_state_dict(generator.state_dict(), strict=False)
     with torch.inference_mode():
         torch.testing.assert_close(none, bare(pictures, styles), atol=1e-5, rtol=1e-5)

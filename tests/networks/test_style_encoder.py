@@ -1,4 +1,4 @@
-"""Both style encoders in several sizes: shapes, gradients, single = batch, a head a domain."""
+"""All style encoders in several sizes: shapes, gradients, single = batch, a head a domain."""
 
 from __future__ import annotations
 
@@ -6,13 +6,28 @@ import pytest
 import torch
 from torch import nn
 
-from facemeld.networks.style_encoder import ProjectedStyleEncoder, ResNetStyleEncoder
+from facemeld.config import SwinConfig
+from facemeld.networks.style_encoder import (
+    ProjectedStyleEncoder,
+    ResNetStyleEncoder,
+    SwinStyleEncoder,
+)
 
 VARIANTS = {
     "resnet 16 px": lambda: ResNetStyleEncoder(widths=(8, 8, 12), style_size=5, domains=3),
     "resnet 64 px": lambda: ResNetStyleEncoder(widths=(4, 8, 8, 8, 16), style_size=64, domains=2),
     "resnet unit": lambda: ResNetStyleEncoder(
         widths=(8, 8, 8), style_size=5, domains=4, unit_styles=True
+    ),
+    "swin": lambda: SwinStyleEncoder(
+        widths=(4, 8, 8), style_size=5, domains=3, swin=SwinConfig(window_size=4, head_width=4)
+    ),
+    "swin unit": lambda: SwinStyleEncoder(
+        widths=(4, 8, 16),
+        style_size=64,
+        domains=2,
+        unit_styles=True,
+        swin=SwinConfig(window_size=4, head_width=4, convolutional_levels=1),
     ),
     "projected": lambda: ProjectedStyleEncoder(style_size=6, domains=3, feature_size=32),
     "projected narrow": lambda: ProjectedStyleEncoder(
@@ -30,6 +45,8 @@ def same_dice():
 def side(encoder: nn.Module) -> int:
     if isinstance(encoder, ProjectedStyleEncoder):
         return 24  # any size: the feature network resizes
+    if isinstance(encoder, SwinStyleEncoder):
+        return 20  # any size: the mean is over all positions
     return 4 << sum(getattr(block, "downsample", False) for block in encoder.trunk)
 
 
@@ -41,6 +58,8 @@ def inputs(encoder: nn.Module, batch: int = 4) -> tuple[torch.Tensor, torch.Tens
 @ALL
 def test_shape_and_gradients(build):
     encoder = build()
+    for parameter in encoder.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))  # away from Swin's zeros
     pictures, domains = inputs(encoder)
     pictures.requires_grad_()
     styles = encoder(pictures, domains)

@@ -59,6 +59,8 @@ class TrainingConfig:
     swin_learning_rate: float = 0.5
     """Learning rate of Swin blocks as a share of the others'; their biases, norms and position
     biases are never decayed."""
+    swin_weights: str = ""
+    """File or folder with ImageNet weights of a Swin Transformer to start from."""
     swin_warmup_pictures: int = 8000
     """Pictures over which the learning rate of Swin blocks rises linearly from zero."""
     mapping_learning_rate: float = 1e-6

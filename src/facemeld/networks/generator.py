@@ -98,6 +98,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.skips = skips
+        self.style_size = style_size
         self.high_pass_divisor = high_pass_divisor
         resolutions = [image_size >> level for level in range(len(widths) - 1)]
         carried = [r for r in resolutions if skips != "none" and r in skip_resolutions]

@@ -38,6 +38,7 @@ from facemeld.training.run_folder import open_run
 from facemeld.training.runlog import RunLog
 from facemeld.training.samples import SampleSheet
 from facemeld.training.starganv2 import StarGANv2Recipe
+from facemeld.training.warm_start import find_swin_weights, start_from_imagenet
 
 STATISTICS_BATCH = 64
 SCALE_PICTURES = 256
@@ -75,6 +76,8 @@ def train(
     features = None
     if config.recipe == "lean" or config.network.style_encoder == "projected":
         features = find_weights("efficientnet-lite0", weights_dir)
+    if config.swin_weights:
+        find_swin_weights(config.swin_weights)
     config = open_run(config, out, resume, device=_device())
     try:
         launch(config.processes, _run, config, folders, out, resume, features)
@@ -129,6 +132,9 @@ class _Run:
         )
         torch.manual_seed(config.seed)
         self.networks = Networks(config.network)
+        if config.swin_weights:
+            for line in start_from_imagenet(self.networks, config.swin_weights):
+                self._say(f"ImageNet weights in {line}")
         self.discriminator = build_discriminator(config.network)
         for module in (self.networks, self.discriminator):
             module.to(self.device, memory_format=torch.channels_last).train()

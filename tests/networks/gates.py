@@ -1,0 +1,128 @@
+"""Gates that every generator must pass before it is worth training: the measures themselves.
+
+The task is small but uses every part: under a first style the generator must give its sources
+back, under a second one the sources with their colours exchanged. ``tests/networks/test_gates.py``
+runs it at 32 px, ``benchmarks/generator_gates.py`` at the sizes of a preset.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import facemeld
+from facemeld.images.read import centre_square, read_picture
+from facemeld.images.tensors import to_tensor
+from facemeld.networks.generator import Generator
+from facemeld.networks.swin import swin_parameters
+
+PICTURES = 8
+PATCH = 8
+
+
+@dataclass
+class Gates:
+    """What was measured on one generator after its short training."""
+
+    psnr: float
+    """dB, of the sources given back."""
+    style_contrast: float
+    """Difference between the outputs of two styles, as a share of that of their targets."""
+    spectrum_error: float
+    """Largest relative error of the radial power spectrum over all bands."""
+    locality: float
+    """Share of the squared change inside the neighbourhood of an edited patch."""
+    repeatable: bool
+    """Two evaluations are equal to the bit."""
+    half_difference: float
+    """Deviation of the output with fp16 weights and bf16 arithmetic, in the output's own."""
+
+
+def real_faces(size: int) -> Tensor:
+    """Eight of the bundled faces. -> 8 3 H W"""
+    folder = Path(facemeld.__file__).parent / "assets" / "faces"
+    files = sorted(p for p in folder.iterdir() if p.suffix in (".png", ".jpg"))
+    files = [files[i * len(files) // PICTURES] for i in range(PICTURES)]
+    return to_tensor([centre_square(read_picture(file), size) for file in files])
+
+
+def overfit(generator: Generator, pictures: Tensor, steps: int, learning_rate: float) -> Tensor:
+    """Trains on the pictures under two styles; returns the styles, 2 S."""
+    side = pictures.shape[-1]
+    generator.to(memory_format=torch.channels_last).train()
+    styles = torch.randn(2, generator.style_size)
+    sources = pictures.repeat(2, 1, 1, 1)
+    targets = torch.cat([pictures, pictures.roll(1, dims=1)])
+    masks = torch.ones(len(sources), 2, side, side) if generator.skips == "masked" else None
+    swin = {id(p) for group in swin_parameters(generator) for p in group}
+    groups = [
+        {"params": [p for p in generator.parameters() if (id(p) in swin) == chosen], "share": share}
+        for chosen, share in ((False, 1.0), (True, 0.5))
+    ]
+    groups = [group for group in groups if group["params"]]
+    optimizer = torch.optim.Adam(groups, lr=learning_rate, betas=(0.0, 0.99), fused=True)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            rise, fall = min(1, (step + 1) / 20), math.cos(math.pi / 2 * step / steps)
+            group["lr"] = learning_rate * group["share"] * rise * fall
+        difference = generator(sources, styles.repeat_interleave(len(pictures), 0), masks) - targets
+        loss = difference.abs().mean() + difference.square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    generator.eval()
+    return styles
+
+
+@torch.no_grad()
+def measure(generator: Generator, pictures: Tensor, styles: Tensor) -> Gates:
+    """All gates of a generator that ``overfit`` has trained."""
+    side = pictures.shape[-1]
+    masks = torch.ones(len(pictures), 2, side, side) if generator.skips == "masked" else None
+
+    def translate(sources: Tensor, style: int) -> Tensor:
+        return generator(sources, styles[style].expand(len(sources), -1), masks)
+
+    own, exchanged = translate(pictures, 0), translate(pictures, 1)
+    wanted = (pictures - pictures.roll(1, dims=1)).abs().mean()
+    edited = pictures.clone()
+    y = x = (side - PATCH) // 2
+    edited[..., y : y + PATCH, x : x + PATCH] *= -1
+    change = (translate(edited, 0) - own).square().sum(dim=1)
+    near = slice(y - PATCH, y + 2 * PATCH)
+    repeatable = torch.equal(own, translate(pictures, 0))
+
+    weights = {name: t.clone() for name, t in generator.state_dict().items()}
+    generator.load_state_dict({name: t.half().float() for name, t in weights.items()})
+    with torch.autocast("cpu", torch.bfloat16):
+        half = translate(pictures, 0).float()
+    generator.load_state_dict(weights)
+    return Gates(
+        psnr=10 * math.log10(4 / (own - pictures).square().mean().item()),
+        style_contrast=((own - exchanged).abs().mean() / wanted).item(),
+        spectrum_error=_spectrum_error(own, pictures),
+        locality=(change[:, near, near].sum() / change.sum()).item(),
+        repeatable=repeatable,
+        half_difference=((half - own).std() / own.std()).item(),
+    )
+
+
+def _spectrum_error(fakes: Tensor, reals: Tensor, bands: int = 8) -> float:
+    fake, real = _radial_power(fakes, bands), _radial_power(reals, bands)
+    return ((fake - real).abs() / real).max().item()
+
+
+def _radial_power(pictures: Tensor, bands: int) -> Tensor:
+    """Mean power in rings of spatial frequency up to Nyquist's, the mean left out. -> bands"""
+    side = pictures.shape[-1]
+    window = torch.hann_window(side, periodic=False)
+    power = torch.fft.fft2(pictures * window[:, None] * window).abs().square().mean(dim=(0, 1))
+    frequency = torch.fft.fftfreq(side) * side
+    radius = torch.hypot(frequency[:, None], frequency)
+    ring = (radius / (side / 2) * bands).long()
+    inside = (ring < bands) & (radius >= 1)
+    return torch.stack([power[inside & (ring == band)].mean() for band in range(bands)])
