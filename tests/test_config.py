@@ -11,6 +11,7 @@ import pytest
 from facemeld.config import (
     LossWeights,
     NetworkConfig,
+    SwinConfig,
     TrainingConfig,
     from_dict,
     preset,
@@ -74,6 +75,20 @@ def test_all_problems_are_reported_together():
         assert words in raised.value.what
 
 
+SWIN_96 = dict(
+    image_size=96,
+    generator="swin-unet",
+    style_encoder="swin",
+    discriminator="projected",
+    widths=(32, 64, 96),
+)
+
+
+def test_swin_networks_need_no_power_of_two():
+    resolved = NetworkConfig(**SWIN_96).resolved()
+    assert resolved.style_encoder_widths == resolved.widths == (32, 64, 96)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -97,6 +112,22 @@ def test_all_problems_are_reported_together():
         (dict(style_encoder="projected"), "needs unit_styles = true"),
         (dict(feature_size=100), "must be a multiple of 32"),
         (dict(domains=tuple(map(str, range(1001)))), "at most 1000"),
+        (dict(image_size=96), "resnet style encoder and discriminator need .* a power of two"),
+        (
+            SWIN_96 | dict(image_size=80, widths=(32,) * 5),
+            "map of 5 px is smaller than swin.window",
+        ),
+        (
+            SWIN_96 | dict(widths=(32, 64, 80, 96)),
+            "80 channels are no multiples of swin.head_width",
+        ),
+        (SWIN_96 | dict(widths=(32, 64)), "the generator has no Swin stage"),
+        (
+            SWIN_96 | dict(style_encoder_widths=(32, 40, 48)),
+            "the style encoder's Swin stages of 48",
+        ),
+        (dict(swin=SwinConfig(window_size=0)), "swin.window_size is 0"),
+        (dict(swin=SwinConfig(blocks="two")), "swin.blocks must be a int"),
     ],
 )
 def test_impossible_networks(changes, words):

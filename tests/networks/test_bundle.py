@@ -9,7 +9,8 @@ import json
 import pytest
 import torch
 
-from facemeld.config import MODEL_FORMAT, NetworkConfig
+from facemeld.config import MODEL_FORMAT, NetworkConfig, SwinConfig
+from facemeld.config.network import GENERATORS, SKIPS, STYLE_ENCODERS
 from facemeld.errors import UserError
 from facemeld.networks.bundle import Networks, build_discriminator, load_model, save_model
 
@@ -28,14 +29,11 @@ TINY = NetworkConfig(
     decoder_blocks=1,
     feature_size=32,
     unit_styles=True,
+    swin=SwinConfig(window_size=4, head_width=4, convolutional_levels=1),
 )
 COMBINATIONS = pytest.mark.parametrize(
-    ("skips", "style_encoder", "styled_output"),
-    list(
-        itertools.product(
-            ("none", "additive", "highpass", "masked"), ("resnet", "projected"), (False, True)
-        )
-    ),
+    ("generator", "skips", "style_encoder", "styled_output"),
+    list(itertools.product(GENERATORS, SKIPS, STYLE_ENCODERS, (False, True))),
 )
 
 
@@ -47,9 +45,14 @@ def randomised(networks: Networks) -> Networks:
 
 
 @COMBINATIONS
-def test_round_trip_is_bitwise(tmp_path, skips, style_encoder, styled_output):
+def test_round_trip_is_bitwise(tmp_path, generator, skips, style_encoder, styled_output):
     config = dataclasses.replace(
-        TINY, skips=skips, style_encoder=style_encoder, styled_output=styled_output
+        TINY,
+        generator=generator,
+        skips=skips,
+        style_encoder=style_encoder,
+        style_encoder_widths=(4, 8) if style_encoder == "swin" else TINY.style_encoder_widths,
+        styled_output=styled_output,
     )
     networks = randomised(Networks(config))
     save_model(networks, tmp_path / "model", card="# a model\n")
