@@ -19,12 +19,20 @@ job_table() {
     $row train             train     "train on your folders of faces"    facemeld train
     $row evaluate          -         "score a model; the result is JSON" facemeld evaluate
     $row train-faces-64    train     "train like the bundled model" facemeld train --preset faces-64
+    $row cross-human-animal train  "a model of people, fed animals" cross_kinds "woman man" "cat dog wild"
+    $row cross-animal-human train  "a model of animals, fed people" cross_kinds "cat dog wild" "woman man"
     $row import-stargan-v2 -         "official checkpoint to a model"    facemeld import-stargan-v2
     $row info              -         "what a model is and came from"     facemeld info
     $row presets           -         "list the training presets"         facemeld presets
     $row facemeld          -         "any other command; see its --help" facemeld
 }
 
+cross_kinds() { # own domains, foreign domains, arguments of `facemeld cross`
+    local own=$1 foreign=$2
+    shift 2
+    # shellcheck disable=SC2086  # the domains are words
+    facemeld cross --own $own --foreign $foreign "$@"
+}
 facemeld() { exec "$venv/bin/facemeld" "$@"; }
 pytest_in_project() { cd "$root" && exec python -m pytest "$@"; }
 

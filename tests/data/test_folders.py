@@ -123,3 +123,15 @@ def test_unreadable_folders(tmp_path: Path) -> None:
             scan_domains(tmp_path)
     finally:
         (tmp_path / "dog" / "more").chmod(0o700)
+
+
+def test_only_some_domains(tmp_path):
+    for name in ("cat", "dog", "empty"):
+        (tmp_path / name).mkdir()
+    for name in ("cat", "dog"):
+        (tmp_path / name / "1.png").touch()
+    found = scan_domains(tmp_path, only=("dog", "cat", "dog"))
+    assert found.domains == ("cat", "dog")
+    with pytest.raises(UserError, match="no domain 'dig'") as raised:
+        scan_domains(tmp_path, only=("cat", "dig"))
+    assert "dog" in raised.value.fix

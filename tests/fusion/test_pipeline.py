@@ -367,7 +367,7 @@ def truncate(folder: Path) -> None:
         ("is damaged", lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe")),
         ("has format 999", rewrite(lambda v: v.update(format=999))),
         ("unknown option 'colour'", rewrite(lambda v: v["network"].update(colour=1))),
-        ("power of two", rewrite(lambda v: v["network"].update(image_size=17))),
+        ("multiple of 16", rewrite(lambda v: v["network"].update(image_size=17))),
         ("do not fit config.json", rewrite(lambda v: v["network"].update(style_size=9))),
         ("do not fit config.json", rewrite(lambda v: v["network"].update(domains=["cat"]))),
         ("weights are missing", lambda folder: (folder / "model.safetensors").unlink()),

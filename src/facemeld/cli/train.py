@@ -14,6 +14,7 @@ from facemeld.errors import UserError
 def train(
     data: Path | None = None,
     out: Path | None = None,
+    domains: list[str] = [],
     preset: str | None = None,
     config: Path | None = None,
     image_size: int | None = None,
@@ -37,6 +38,7 @@ def train(
 
     Args:
         data: folder with a subfolder of pictures for each domain.
+        domains: subfolders of data to train on; all of them if not given.
         out: run folder; an unfinished run in it goes on.
         preset: name of a preset, see `facemeld presets`.
         config: TOML file with options, like the config.toml of a run.
@@ -60,6 +62,7 @@ def train(
 
     given = {
         "data": None if data is None else str(data),
+        "domains": domains or None,
         "batch_size": batch_size,
         "pictures": pictures,
         "seed": seed,
@@ -79,10 +82,59 @@ def train(
     if out is None:
         raise UserError("no run folder", where="--out", fix="name one, it will be made")
     check(chosen.problems(), "training options")
-    scan_domains(chosen.data)
+    scan_domains(chosen.data, only=chosen.domains)
     from facemeld.training.loop import train as run
 
     print(run(chosen, out, resume=resume, weights_dir=weights_dir))
+
+
+@app.command
+def cross(
+    data: Path,
+    own: list[str],
+    foreign: list[str],
+    out: Path,
+    test_data: Path | None = None,
+    model: str | None = None,
+    preset: str = "faces-64",
+    pictures: int | None = None,
+    seed: int | None = None,
+    weights_dir: Path | None = None,
+) -> None:
+    """Cross-domain experiment: a model of some domains is fed sources of others.
+
+    Trains a model on the own domains, or takes one, and writes sheets of foreign and of own sources
+    with the model's references, and how much of the layout either keeps.
+
+    Args:
+        data: folder with a subfolder of training pictures for each domain.
+        own: domains to train on.
+        foreign: domains whose pictures become sources.
+        out: folder for the sheets; the run goes into `run` in it, and goes on if it is unfinished.
+        test_data: held-out pictures, laid out like data; without it the training pictures.
+        model: a model of the own domains, instead of training one.
+        preset: of the training.
+        pictures: length of the training in pictures seen.
+        seed: of the training.
+        weights_dir: folder to look in first for published weights.
+    """
+    from facemeld.data.folders import scan_domains
+
+    given = {"data": str(data), "domains": own, "pictures": pictures, "seed": seed}
+    given = {name: value for name, value in given.items() if value is not None}
+    chosen = _training_config(preset, None, given)
+    for domains in (own, foreign):
+        scan_domains(data, only=domains, at_least=1)
+        if test_data is not None:
+            scan_domains(test_data, only=domains, at_least=1)
+    from facemeld.training.cross_domain import cross_domains
+    from facemeld.training.loop import train as run
+
+    if model is None:
+        model = str(run(chosen, out / "run", weights_dir=weights_dir))
+    result = cross_domains(model, data if test_data is None else test_data, foreign, out)
+    for file in result.files:
+        print(file)
 
 
 @app.command

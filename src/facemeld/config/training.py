@@ -42,6 +42,8 @@ class TrainingConfig:
     """starganv2: the paper's dynamics. lean: for little compute (see training/lean.py)."""
     data: str = ""
     """Folder with a subfolder of pictures for each domain."""
+    domains: tuple[str, ...] = ()
+    """Subfolders of ``data`` to train on; all of them if empty."""
     samples_from: str = ""
     """Folder of held-out pictures, laid out like ``data``, for the sample sheets."""
     pictures: int = 800_000

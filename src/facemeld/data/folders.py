@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from facemeld.errors import UserError
+from facemeld.errors import UserError, did_you_mean
 from facemeld.images.read import is_picture_name, shown
 
 _SPLITS = frozenset(("train", "training", "val", "valid", "validation", "eval", "test", "testing"))
@@ -25,21 +26,31 @@ class DomainFolders:
     """For each domain, its pictures; never empty."""
 
 
-def scan_domains(root: str | Path, *, at_least: int = 2) -> DomainFolders:
+def scan_domains(root: str | Path, *, at_least: int = 2, only: Sequence[str] = ()) -> DomainFolders:
     """Find the domains below a folder, and the pictures of each, without opening any.
 
-    Every subfolder of `root` is a domain. Its own subfolders are searched too. Hidden files and
-    folders, and files whose suffix is no picture's, are ignored. Links to files are followed, and
-    so is a domain that is itself a link; links to folders inside a domain are not, since they may
-    lead in circles.
+    Every subfolder of `root` is a domain; with `only` given, just those that it names. Their own
+    subfolders are searched too. Hidden files and folders, and files whose suffix is no picture's,
+    are ignored. Links to files are followed, and so is a domain that is itself a link; links to
+    folders inside a domain are not, since they may lead in circles.
 
     Raises:
-        UserError: no such folder, fewer than `at_least` domains, a domain without pictures, or
-            `root` holds `train/` and `val/`, one of which was meant.
+        UserError: no such folder, fewer than `at_least` domains, a domain without pictures or one
+            of `only` that is not there, or `root` holds `train/` and `val/`, one of which was
+            meant.
     """
     root = Path(root)
     domains = _subfolders(root)
     _refuse_splits(root, domains)
+    if only:
+        for name in only:
+            if name not in domains:
+                raise UserError(
+                    f"there is no domain '{name}'",
+                    where=shown(root),
+                    fix=did_you_mean(name, domains),
+                )
+        domains = sorted(set(only))
     if len(domains) < at_least:
         found = f"{len(domains)} ({_names(domains)})" if domains else "none"
         raise UserError(

@@ -137,7 +137,7 @@ class FusionPipeline:
         if latent:
             style = self._latent_style(domain, seed)
         else:
-            codes = self._styles_of(references, domain)
+            codes = self.styles_of(references, domain)
             style = self._unit((codes * torch.tensor(shares).to(codes)[:, None]).sum(0, True))
         images = []
         for start in range(0, len(sources), BATCH):
@@ -175,7 +175,7 @@ class FusionPipeline:
         if not sources or not references:
             raise UserError("a grid needs at least one source and one reference")
         check_cell(cell)
-        styles = self._styles_of(references, domain)
+        styles = self.styles_of(references, domain)
         batch = self.prepare(sources)
         header = to_pictures(self.prepare(references))
         rows: list[list[Image.Image | None]] = [[None, *header]]
@@ -192,7 +192,8 @@ class FusionPipeline:
         tensor = to_tensor([centre_square(read_picture(p), self.image_size) for p in pictures])
         return tensor.to(next(self.networks.parameters()).device)
 
-    def _styles_of(self, references: Sequence[Picture], domain: str | None) -> Tensor:
+    def styles_of(self, references: Sequence[Picture], domain: str | None = None) -> Tensor:
+        """The style of each reference; its domain is guessed where none is named. -> B S"""
         check_domain(domain, self.domains, where="domain")
         pictures = self.prepare(references)
         return self.encode_style(pictures, self._domains(pictures, domain, "domain"))

@@ -69,7 +69,7 @@ def train(
     if not config.data:
         raise UserError("no training pictures", where="data", fix="name their folder")
     check(config.problems(), "training options")
-    folders = scan_domains(config.data)
+    folders = scan_domains(config.data, only=config.domains)
     network = dataclasses.replace(config.network, domains=folders.domains)
     config = dataclasses.replace(config, network=network)
     config = dataclasses.replace(config, processes=_processes(config)).resolved()
