@@ -2,7 +2,7 @@
 
 The task is small but uses every part: under a first style the generator must give its sources
 back, under a second one the sources with their colours exchanged. ``tests/networks/test_gates.py``
-runs it at 32 px, ``benchmarks/generator_gates.py`` at the sizes of a preset.
+runs it at 16 px for each kind, ``benchmarks/generator_gates.py`` at 32 px for every combination.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from facemeld.networks.generator import Generator
 from facemeld.networks.swin import swin_parameters
 
 PICTURES = 8
-PATCH = 8
+
+
+# what every generator has to reach
+PSNR, STYLE_CONTRAST, SPECTRUM_ERROR, LOCALITY, HALF_DIFFERENCE = 28.0, 0.5, 0.1, 0.5, 0.05
 
 
 @dataclass
@@ -35,11 +38,28 @@ class Gates:
     spectrum_error: float
     """Largest relative error of the radial power spectrum over all bands."""
     locality: float
-    """Share of the squared change inside the neighbourhood of an edited patch."""
+    """Share of the squared change within one patch's width of an edited patch."""
     repeatable: bool
     """Two evaluations are equal to the bit."""
     half_difference: float
     """Deviation of the output with fp16 weights and bf16 arithmetic, in the output's own."""
+
+    def missed(self) -> list[str]:
+        """The gates that this generator does not pass, as sentences."""
+        found = []
+        if self.psnr < PSNR:
+            found.append(f"gives sources back at {self.psnr:.1f} dB, not {PSNR}")
+        if self.style_contrast < STYLE_CONTRAST:
+            found.append(f"two styles differ by {self.style_contrast:.0%} of their targets only")
+        if self.spectrum_error > SPECTRUM_ERROR:
+            found.append(f"a band of the spectrum is {self.spectrum_error:.0%} off")
+        if self.locality < LOCALITY:
+            found.append(f"{self.locality:.0%} of a local edit stays local")
+        if not self.repeatable:
+            found.append("two evaluations differ")
+        if self.half_difference > HALF_DIFFERENCE:
+            found.append(f"half precision deviates by {self.half_difference:.1%}")
+        return found
 
 
 def real_faces(size: int) -> Tensor:
@@ -90,10 +110,12 @@ def measure(generator: Generator, pictures: Tensor, styles: Tensor) -> Gates:
     own, exchanged = translate(pictures, 0), translate(pictures, 1)
     wanted = (pictures - pictures.roll(1, dims=1)).abs().mean()
     edited = pictures.clone()
-    y = x = (side - PATCH) // 2
-    edited[..., y : y + PATCH, x : x + PATCH] *= -1
+    patch = min(8, side // 4)
+    first = (side - patch) // 2
+    inside = slice(first, first + patch)
+    edited[..., inside, inside] *= -1
     change = (translate(edited, 0) - own).square().sum(dim=1)
-    near = slice(y - PATCH, y + 2 * PATCH)
+    near = slice(first - patch, first + 2 * patch)
     repeatable = torch.equal(own, translate(pictures, 0))
 
     weights = {name: t.clone() for name, t in generator.state_dict().items()}

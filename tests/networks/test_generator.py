@@ -164,6 +164,18 @@ def test_skips_carry_what_their_strength_says(kind, skips):
     assert (full - none).abs().max() > 0.01
 
 
+@VARIANTS
+def test_export_takes_batches_of_any_size(kind, skips):
+    sizes = SIZES["deep"]
+    generator = build(skips, kind=kind, **sizes).eval()
+    given = tuple(t for t in inputs(generator, sizes, batch=2) if t is not None)
+    any_batch = tuple({0: torch.export.Dim.DYNAMIC} for _ in given)
+    with torch.no_grad():
+        exported = torch.export.export(generator, given, dynamic_shapes=any_batch).module()
+        larger = tuple(torch.cat([t, t[:1]]) for t in given)
+        torch.testing.assert_close(exported(*larger), generator(*larger), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("skips", ["highpass", "masked"])
 def test_a_larger_divisor_weakens_high_pass_skips(skips):
     sizes = SIZES["deep"]

@@ -1,0 +1,80 @@
+"""Every kind of generator with every kind of skips through the gates, at 32 px.
+
+    python benchmarks/generator_gates.py [--processes 2] [--kind swin-unet]
+
+Overfits eight faces under two styles and prints a table; exit code 1 if a gate is missed. What
+the gates mean is in tests/networks/gates.py. About ten minutes of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import torch
+
+from facemeld.config import SwinConfig
+from facemeld.config.network import GENERATORS, SKIPS
+from facemeld.networks.generator import Generator
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "networks"))
+from gates import Gates, measure, overfit, real_faces
+
+STEPS, LEARNING_RATE = 300, 4e-3
+
+
+def run(kind: str, skips: str) -> tuple[Gates, float]:
+    """The gates of one combination, and the seconds of processor time that they took."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    generator = Generator(
+        kind=kind,
+        image_size=32,
+        widths=(32, 64, 96),
+        style_size=16,
+        encoder_blocks=1,
+        decoder_blocks=1,
+        skips=skips,
+        skip_resolutions=(16, 32),
+        styled_output=True,
+        unit_styles=True,
+        swin=SwinConfig(convolutional_levels=1),
+    )
+    faces = real_faces(32)
+    began = time.process_time()
+    styles = overfit(generator, faces, STEPS, LEARNING_RATE)
+    return measure(generator, faces, styles), time.process_time() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--kind", choices=GENERATORS, help="this kind only")
+    options = parser.parse_args()
+    kinds = [options.kind] if options.kind else GENERATORS
+    combinations = list(itertools.product(kinds, SKIPS))
+    print("| generator | skips | dB | styles | spectrum | locality | half precision | seconds |")
+    print("|---|---|---|---|---|---|---|---|")
+    missed = []
+    with ProcessPoolExecutor(options.processes) as pool:
+        for (kind, skips), (gates, seconds) in zip(
+            combinations, pool.map(run, *zip(*combinations))
+        ):
+            print(
+                f"| {kind} | {skips} | {gates.psnr:.1f} | {gates.style_contrast:.2f} "
+                f"| {gates.spectrum_error:.1%} | {gates.locality:.0%} "
+                f"| {gates.half_difference:.1%} | {seconds:.0f} |",
+                flush=True,
+            )
+            missed += [f"{kind}, {skips}: {gate}" for gate in gates.missed()]
+    for line in missed:
+        print(line, file=sys.stderr)
+    raise SystemExit(bool(missed))
+
+
+if __name__ == "__main__":
+    main()
