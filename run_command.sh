@@ -13,7 +13,7 @@ job_table() {
     local row=$1
     #    job               extras    what it does                        command
     $row demo              -         "fuse bundled faces: results/demo/" facemeld demo
-    $row test              dev,train "run the tests with pytest"         pytest_in_project
+    $row test dev,reports,train      "run the tests with pytest"         pytest_in_project
     $row fuse              -         "fuse a source with references"     facemeld fuse
     $row grid              -         "a sheet of sources and references" facemeld grid
     $row train             train     "train on your folders of faces"    facemeld train

@@ -181,7 +181,7 @@ def test_a_job_with_more_extras_adds_them_to_those_there(project: Project) -> No
     project.run("demo")
     project.run("train")
     wanted = [call.rsplit(" ", 1)[1] for call in project.pip_calls]
-    assert wanted == [".[train]", ".[dev,train]"]
+    assert wanted == [".[train]", ".[dev,reports,train]"]
 
 
 def test_a_failed_set_up_says_so_and_starts_afresh_next_time(project: Project) -> None:

@@ -91,6 +91,27 @@ def write_picture(
     _replace(path, _encode(to_rgb(image), kind, packet, quality))
 
 
+def encode_picture(
+    image: Image.Image,
+    kind: str,
+    *,
+    settings: dict[str, Any] | None,
+    synthetic: bool = True,
+    quality: int = 95,
+) -> bytes:
+    """An image as a file's content, for where it is not written as one: a page, a download.
+
+    Args:
+        image: of any mode.
+        kind: PNG, JPEG or WEBP.
+        settings: as for ``write_picture``; only of synthetic pictures.
+        synthetic: mark it as made by a model; a plot of numbers is not.
+        quality: of JPEG and WebP, 1 to 100.
+    """
+    packet = _packet(settings) if synthetic else b""
+    return _encode(to_rgb(image), kind, packet, quality)
+
+
 def read_settings(path: str | Path) -> dict[str, Any] | None:
     """The settings that `write_picture` put into a file, or None if it has none.
 
@@ -136,7 +157,8 @@ def _encode(image: Image.Image, kind: str, packet: bytes, quality: int) -> bytes
         from PIL.PngImagePlugin import PngInfo
 
         info = PngInfo()
-        info.add_itxt("XML:com.adobe.xmp", packet.decode())
+        if packet:
+            info.add_itxt("XML:com.adobe.xmp", packet.decode())
         image.save(buffer, kind, pnginfo=info)
     elif kind == "JPEG":
         # Full colour resolution: the usual halving smears the edges of small, coloured features.
