@@ -39,17 +39,30 @@ def import_stargan_v2(
 
 
 @app.command
-def info(model: tyro.conf.Positional[str] = "faces", json: bool = False) -> None:
-    """Tell what a model is, or how a fused picture was made.
+def info(
+    model: tyro.conf.Positional[str | None] = None,
+    preset: str | None = None,
+    json: bool = False,
+) -> None:
+    """Tell what a model is and what it costs, or how a fused picture was made.
 
     Args:
-        model: bundled model, model folder, or a picture that facemeld made.
+        model: bundled model (faces if not given), model folder, or a picture that facemeld made.
+        preset: a training preset instead, to compare sizes before training.
         json: print as JSON.
     """
     from facemeld.images.read import is_picture_name
 
-    path = Path(model)
-    facts = _picture_facts(path) if is_picture_name(path) else _model_facts(model)
+    if model is not None and preset is not None:
+        raise UserError(
+            "both a model and a preset", where=f"{model}, --preset {preset}", fix="give one of them"
+        )
+    if preset is not None:
+        facts = _preset_facts(preset)
+    elif model is not None and is_picture_name(Path(model)):
+        facts = _picture_facts(Path(model))
+    else:
+        facts = _model_facts(model or "faces")
     _print_facts(facts, json)
 
 
@@ -66,30 +79,68 @@ def _picture_facts(path: Path) -> dict:
 
 
 def _model_facts(model: str) -> dict:
-    from facemeld.config import to_dict
     from facemeld.networks.model_folder import find_model, read_network_config
 
     folder = find_model(model)
-    config = read_network_config(folder)
-    import torch
+    facts = {"model": folder.name, "folder": str(folder)}
+    return facts | _network_facts(read_network_config(folder))
 
-    from facemeld.networks.bundle import Networks
 
-    with torch.device("meta"):
-        networks = Networks(config)
-    parameters = {
-        name: sum(p.numel() for p in part.parameters()) for name, part in networks.named_children()
-    }
-    return {"model": folder.name, "folder": str(folder), "parameters": parameters} | to_dict(config)
+def _preset_facts(name: str) -> dict:
+    from facemeld.config import preset, presets
+
+    config = preset(name)
+    facts = {"preset": name, "purpose": presets()[name]}
+    facts |= {n: getattr(config, n) for n in ("recipe", "pictures", "batch_size")}
+    return facts | _network_facts(config.network.resolved())
+
+
+def _network_facts(config) -> dict:
+    """What follows from a network configuration: sizes and costs of its parts, and its options."""
+    import dataclasses
+
+    from facemeld.config import to_dict
+    from facemeld.networks.costs import network_costs
+
+    costs = network_costs(config)
+    stored = ("generator", "style_encoder", "mapping_network")
+    parameters = {c.part: c.parameters for c in costs if c.part in stored}
+    return (
+        {"parameters": parameters}
+        | to_dict(config)
+        | {"costs": [dataclasses.asdict(c) for c in costs]}
+    )
 
 
 def _print_facts(facts: dict, as_json: bool) -> None:
     if as_json:
         print(json_format.dumps(facts, indent=2, ensure_ascii=False))
         return
+    costs = facts.pop("costs", None)
     for name, value in facts.items():
         if isinstance(value, dict):
             value = ", ".join(f"{k} {v}" for k, v in value.items())
         elif isinstance(value, list):
             value = ", ".join(map(str, value))
         print(f"{name:22} {value}")
+    if costs:
+        _print_costs(costs)
+        if not facts["domains"]:
+            print("The domains come from the training data; counted with three.")
+
+
+def _print_costs(costs: list[dict]) -> None:
+    from facemeld.reports.page import text_table
+
+    columns = ["part", "parameters", "GMAC", "weights MB", "peak MB"]
+    rows = [
+        [c["part"], c["parameters"], f"{c['gmac']:.3f}"]
+        + [f"{c[name]:.1f}" for name in ("weights_mb", "peak_mb")]
+        for c in costs
+    ]
+    print(
+        f"\n{text_table(columns, rows)}\n\n"
+        "GMAC: thousand million multiply-adds for one picture. Peak: the most that the tensors of\n"
+        "one picture's pass take at once, beside the weights; both in fp32. A model folder has no\n"
+        "discriminator; a projected one reads the style encoder's features."
+    )

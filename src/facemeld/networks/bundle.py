@@ -8,12 +8,15 @@ network if it is inside. No pickle is read or written.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from facemeld.config import MODEL_FORMAT, NetworkConfig, to_dict
 from facemeld.errors import UserError
@@ -93,6 +96,23 @@ def build_discriminator(config: NetworkConfig) -> nn.Module:
     return ResNetDiscriminator(widths=config.discriminator_widths, domains=len(config.domains))
 
 
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Networks built inside are shapes only: on the meta device, and not initialised."""
+    with torch.device("meta"), _NoRandomFill():
+        yield
+
+
+class _NoRandomFill(TorchFunctionMode):
+    """Leaves tensors as they are where they would be filled at random: on the meta device there is
+    nothing to fill, but PyTorch imports its compiler for it, which takes a second."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def save_model(networks: Networks, folder: Path, *, card: str, half: bool = False) -> None:
     """Writes a model folder; each file appears whole or not at all.
 
@@ -125,7 +145,7 @@ def load_model(folder: Path, *, device: str | torch.device = "cpu") -> Networks:
             those that its configuration describes. Nothing is allocated before both agree.
     """
     config = read_network_config(folder)
-    with torch.device("meta"):
+    with without_values():
         networks = Networks(config)
     networks.load_state_dict(_read_weights(folder / "model.safetensors", networks), assign=True)
     networks = networks.to(device)

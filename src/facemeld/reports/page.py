@@ -59,6 +59,7 @@ _PAGE = """<!DOCTYPE html>
 </html>
 """
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*|<\[\]])|(?<!\w)(_)|(_)(?!\w)")
+_NUMBER = re.compile(r"[-+]?[\d,]+(\.\d+)?(e[-+]\d+)?|nan|[-+]?inf")
 
 
 @dataclass(frozen=True)
@@ -206,13 +207,13 @@ def _one_line(text: str) -> str:
 
 
 def _numeric_columns(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[bool]:
-    """Whether every filled cell of a column is a number."""
+    """Whether every filled cell of a column is a number, or a formatted one."""
     if wrong := [row for row in rows if len(row) != len(columns)]:
         raise ValueError(f"a row of {len(wrong[0])} cells in a table of {len(columns)} columns")
     found = []
     for index in range(len(columns)):
         filled = [row[index] for row in rows if row[index] not in (None, "")]
-        numbers = [isinstance(c, (int, float)) and not isinstance(c, bool) for c in filled]
+        numbers = [_NUMBER.fullmatch(cell_text(cell)) for cell in filled]
         found.append(index > 0 and bool(filled) and all(numbers))
     return found
 
