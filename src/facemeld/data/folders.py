@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 
 from facemeld.errors import UserError, did_you_mean
@@ -67,6 +68,12 @@ def scan_domains(root: str | Path, *, at_least: int = 2, only: Sequence[str] = (
             fix="add pictures to these subfolders, or remove them",
         )
     return DomainFolders(root, tuple(domains), files)
+
+
+def bundled_faces() -> list[Path]:
+    """The example faces inside the package; the first part of a name is the domain."""
+    folder = Path(str(resources.files("facemeld"))) / "assets" / "faces"
+    return sorted(path for path in folder.iterdir() if is_picture_name(path))
 
 
 def _pictures(domain: Path) -> tuple[Path, ...]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
+from facemeld.data.folders import bundled_faces
 from facemeld.fusion.pipeline import FusionPipeline
-from facemeld.images.read import is_picture_name
 from facemeld.images.write import write_picture
 
 CELL = 128
@@ -29,12 +28,6 @@ SINGLES = (
         "two references at once, half the cat, half the raccoon",
     ),
 )
-
-
-def bundled_faces() -> list[Path]:
-    """The example faces inside the package; the first part of a name is the domain."""
-    folder = Path(str(resources.files("facemeld"))) / "assets" / "faces"
-    return sorted(p for p in folder.iterdir() if is_picture_name(p))
 
 
 def run_demo(out: Path, *, model: str | Path = "faces") -> list[Path]:

@@ -83,12 +83,19 @@ def save(folder: Path, tensors: dict[str, Tensor], facts: dict, *, keep: int) ->
     return path
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """Tensors and facts of one checkpoint; UserError if it is missing or damaged."""
+def load(path: Path, *, part: str = "") -> tuple[dict[str, Tensor], dict]:
+    """Tensors and facts of one checkpoint; UserError if it is missing or damaged.
+
+    Args:
+        path: the file.
+        part: only the tensors of this part (see ``flatten``), under their names inside it.
+    """
+    prefix = f"{part}." if part else ""
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["facts"])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts
+            names = [name for name in file.keys() if name.startswith(prefix)]
+            return {name.removeprefix(prefix): file.get_tensor(name) for name in names}, facts
     except FileNotFoundError:
         raise UserError("no such checkpoint", where=str(path)) from None
     except (OSError, SafetensorError, KeyError, ValueError) as error:
@@ -96,12 +103,12 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def newest_valid(
-    folder: Path, warn: Callable[[str], None]
+    folder: Path, warn: Callable[[str], None], *, part: str = ""
 ) -> tuple[dict[str, Tensor], dict] | None:
     """The newest checkpoint that can be read; a damaged one is skipped with a warning."""
     for path in sorted(_all(folder), reverse=True):
         try:
-            return load(path)
+            return load(path, part=part)
         except UserError as error:
             warn(f"warning: skipping a damaged checkpoint: {error.where} ({error.what})")
     return None
