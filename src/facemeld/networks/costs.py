@@ -209,7 +209,8 @@ class _FusedAttention(TorchFunctionMode):
             return func(*args, **kwargs)
         given = dict(zip(("query", "key", "value"), args)) | kwargs
         query, key, value = (given[name] for name in ("query", "key", "value"))
-        self.ledger.flops += sdpa_flop_count(query.shape, key.shape, value.shape)
+        shapes = [t.flatten(0, -4).shape for t in (query, key, value)]
+        self.ledger.flops += sdpa_flop_count(*shapes)
         return query.new_empty(*query.shape[:-1], value.shape[-1])
 
 

@@ -23,18 +23,17 @@ from facemeld.reports.samples import (
 )
 from facemeld.training.runlog import duration
 
-# options that runs must share for their results to say something about the others
+# options that runs must share for a fair comparison, and what follows where they do not
 _SHOULD_AGREE = {
-    "data": "trained on other data",
-    "network.domains": "trained on other domains",
-    "network.image_size": "of another picture size",
-    "seed": "of another seed: differences of this size may be chance",
-    "recipe": "of another recipe: their losses do not mean the same",
-    "batch_size": "of another batch size",
-    "pictures": "of another length: schedules follow the length, so equal pictures are not equal "
-    "stages",
-    "precision": "of another precision: speeds differ by that, too",
-    "processes": "with another number of processes: speeds differ by that, too",
+    "data": "what they learned from differs",
+    "network.domains": "what they learned differs",
+    "network.image_size": "costs and difficulty grow with it",
+    "seed": "small differences may be chance",
+    "recipe": "their losses do not mean the same",
+    "batch_size": "as many pictures are not as many steps",
+    "pictures": "schedules follow the length, so equal pictures are not equal stages",
+    "precision": "speeds differ by that, too",
+    "processes": "speeds differ by that, too",
 }
 _SPREAD = 0.2  # share of the median between the quartiles from which a speed counts as unsteady
 _CLOCKS = ("pictures", "seconds")
@@ -118,7 +117,7 @@ def fairness(runs: Sequence[Run]) -> list[str]:
             groups.setdefault(_text(run.options.get(name)), []).append(run.label)
         if len(groups) > 1:
             told = "; ".join(f"{value}: {', '.join(of)}" for value, of in groups.items())
-            found.append(f"Not all runs are equal in {name} ({told}). Some are {what}.")
+            found.append(f"The runs differ in {name}: {what} ({told}).")
     for run in trained:
         if run.log is not None:
             lower, median, upper = speed_quartiles(run.log)
@@ -180,12 +179,12 @@ def _costs(page: Page, runs: Sequence[Run]) -> None:
     parts = dict.fromkeys(part for by_part in costs for part in by_part)
     for title, value in (
         ("Parameters", lambda cost: cost.parameters),
-        ("GMAC: thousand million multiply-adds for one picture", lambda cost: cost.gmac),
-        ("Weights in MB (fp32)", lambda cost: cost.weights_mb),
+        ("GMAC: thousand million multiply-adds for one picture", lambda cost: f"{cost.gmac:.3f}"),
+        ("Weights in MB (fp32)", lambda cost: f"{cost.weights_mb:.1f}"),
         (
             "Peak memory in MB: the most that the tensors of one picture's pass take at once, "
             "beside the weights (fp32, computed)",
-            lambda cost: cost.peak_mb,
+            lambda cost: f"{cost.peak_mb:.1f}",
         ),
     ):
         rows = [[part, *(value(c[part]) if part in c else None for c in costs)] for part in parts]
@@ -217,7 +216,7 @@ def _equal_cost(page: Page, runs: Sequence[Run]) -> None:
     page.heading("At equal cost")
     page.text(
         "Read from the logs at the largest common amount, between two lines linearly; each line is "
-        "the mean since the line before. Blank: not logged at that moment."
+        "the mean since the line before. Blank: not logged then."
     )
     labels = [label for label, _ in logged]
     names = dict.fromkeys(name for _, log in logged for name in log.names)
@@ -227,6 +226,7 @@ def _equal_cost(page: Page, runs: Sequence[Run]) -> None:
             [name, *(log.at(name, getattr(log, clock), moment) for _, log in logged)]
             for name in names
         ]
+        rows = [row for row in rows if any(value is not None for value in row[1:])]
         if clock == "pictures":
             caption = f"At equal pictures: {moment:,} seen"
         else:

@@ -34,7 +34,7 @@ tbody th { font-weight: normal; }
 figure { margin: 1.5rem 0; }
 figcaption { color: #555; font-size: .9rem; }
 img { display: block; max-width: 100%; height: auto; }
-.beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1.5rem; }
+.beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(34rem, 1fr)); gap: 1.5rem; }
 .beside figure { margin: 0; min-width: 0; }
 @media (max-width: 44rem) {
   .beside { display: block; }

@@ -54,7 +54,7 @@ def line_panels(panels: Sequence[Panel], *, labels: Sequence[str], x_label: str)
     """Small plots on one PNG, up to three beside each other, under one legend.
 
     Args:
-        panels: at least one.
+        panels: at least one; their horizontal axes are the same.
         labels: every label in the order of the legend; a label looks the same in all panels.
         x_label: of the horizontal axes.
     """
@@ -72,7 +72,11 @@ def line_panels(panels: Sequence[Panel], *, labels: Sequence[str], x_label: str)
         size = (_WIDTH * across, _HEIGHT * down + 0.3 * legend_rows)
         figure = Figure(figsize=size, dpi=_DOTS, layout="constrained")
         axes = figure.subplots(down, across, squeeze=False).flatten()
+        moments = [x for panel in panels for series in panel.series for x in series.x]
+        low, high = min(moments, default=0), max(moments, default=1)
+        margin = 0.03 * (high - low) or 1
         for axis, panel in zip(axes, panels):
+            axis.set_xlim(low - margin, high + margin)
             for series in panel.series:
                 marker = "o" if len(series.x) == 1 else None  # a line of one point is not seen
                 axis.plot(series.x, series.y, linewidth=1.2, marker=marker, **looks[series.label])

@@ -155,7 +155,7 @@ def _read_run(name: str | Path, label: str) -> Run:
 
 
 def _newest_model(run: Path) -> Path | None:
-    """The finished model, unless the run went on after it; UserError if there is nothing to show."""
+    """The finished model, unless the run went on after it; UserError if there is neither."""
     model = run / "model"
     weights = model / "model.safetensors"
     checkpoints = sorted((run / "checkpoints").glob("pictures-*.safetensors"))

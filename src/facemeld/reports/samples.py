@@ -25,7 +25,7 @@ from facemeld.reports.runs import Run
 from facemeld.training import checkpoint
 
 MOST_DOMAINS = 8
-TARGETS = 2  # looks that each source is shown with, of each kind, on the sheet of all runs
+TARGETS = {"reference": 2, "latent": 1}  # looks of each source on the sheet of all runs
 _SMALLEST_CELL, _LARGEST_CELL = 96, 256
 _LONGEST_LATENT = 4096
 _PICTURES, _LATENTS = 0, 1  # independent random streams
@@ -143,8 +143,8 @@ def sheet_of_all(fused: Sequence[Fused], faces: Faces, image_sizes: Sequence[int
     cell, count = _cell(image_sizes), len(faces.domains)
     sources, references = _shown(faces.sources, cell), _shown(faces.references, cell)
     rows, labels = [], []
-    for kind in ("reference", "latent"):
-        for step in range(1, max(2, min(TARGETS + 1, count))):
+    for kind, targets in TARGETS.items():
+        for step in range(1, max(2, min(targets + 1, count))):
             for index in range(count):
                 target = (index + step) % count
                 look = references[target] if kind == "reference" else None
