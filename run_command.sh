@@ -18,6 +18,7 @@ job_table() {
     $row grid              -         "a sheet of sources and references" facemeld grid
     $row train             train     "train on your folders of faces"    facemeld train
     $row evaluate          -         "score a model; the result is JSON" facemeld evaluate
+    $row compare           reports   "several runs in one report"        facemeld compare
     $row train-faces-64    train     "train like the bundled model" facemeld train --preset faces-64
     $row cross-human-animal train  "a model of people, fed animals" cross_kinds "woman man" "cat dog wild"
     $row cross-animal-human train  "a model of animals, fed people" cross_kinds "cat dog wild" "woman man"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +26,7 @@ COMMANDS = (
     "grid",
     "train",
     "evaluate",
+    "compare",
     "import-stargan-v2",
     "presets",
     "info",
@@ -154,8 +156,20 @@ def test_info_tells_what_a_model_is(at: Places, capsys: pytest.CaptureFixture[st
     networks = FusionPipeline.from_pretrained(at.model).networks
     count = sum(p.numel() for p in networks.generator.parameters())
     assert facts["parameters"]["generator"] == count
+    costs = {cost["part"]: cost for cost in facts["costs"]}
+    assert costs["generator"]["parameters"] == count and costs["generator"]["gmac"] > 0
     main(["info", at.model])
-    assert "cat, dog" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "cat, dog" in told and re.search(rf"^generator +{count:,} ", told, re.MULTILINE)
+
+
+def test_info_compares_presets_before_training(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["info", "--preset", "smoke", "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["image_size"] == 32 and facts["batch_size"] == 4 and facts["domains"] == []
+    assert {c["part"] for c in facts["costs"]} >= {"generator", "style_encoder", "discriminator"}
+    main(["info", "--preset", "smoke"])
+    assert "counted with three" in capsys.readouterr().out
 
 
 def test_info_tells_how_a_picture_was_made(at: Places, capsys: pytest.CaptureFixture[str]) -> None:
@@ -294,6 +308,14 @@ MISTAKES: dict[str, tuple[Callable[[Places], list[str]], tuple[str, ...]]] = {
     "huge cells": (
         lambda at: ["grid", *fuse_dog(at, "--cell", "1000000")[1:]],
         ("cell is 1000000",),
+    ),
+    "info on two things": (
+        lambda at: ["info", at.model, "--preset", "smoke"],
+        ("both a model and a preset", "give one of them"),
+    ),
+    "comparison of a folder that is no run": (
+        lambda at: ["compare", at.faces, "--out", at.to("report")],
+        ("neither a run folder", "facemeld train --out"),
     ),
     "info on nothing": (
         lambda at: ["info", at.to("none")],

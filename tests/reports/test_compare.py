@@ -69,7 +69,7 @@ def test_the_cells_are_what_the_pipeline_makes(files: dict) -> None:
         assert np.abs(np.asarray(expected, int) - np.asarray(fused.rows[row][1], int)).max() <= 1
         styles = pipe.map_latent(faces.latent(0, 4), torch.tensor([0]))
         expected = pipe.translate(pipe.prepare([source]), styles)
-        shown = torch.from_numpy(np.asarray(fused.rows[row][2])).permute(2, 0, 1) / 127.5 - 1
+        shown = torch.tensor(np.asarray(fused.rows[row][2])).permute(2, 0, 1) / 127.5 - 1
         assert (shown - expected[0].clamp(-1, 1)).abs().max() < 0.01
 
 

@@ -122,6 +122,12 @@ def test_training_on_own_data(place: Path) -> None:
     _facemeld(fuse, place)
 
 
+def test_the_comparison(place: Path) -> None:
+    command = next(b for b in _blocks(README) if "compare" in b).split("run_command.sh ")[1]
+    _facemeld(command.replace("runs/other", "faces").replace("runs/mine", "faces"), place)
+    assert (place / "results" / "comparison" / "report.html").is_file()
+
+
 def test_the_import_command(place: Path) -> None:
     sys.path.insert(0, os.fspath(ROOT / "tests" / "export"))
     import torch

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from facemeld.config import NetworkConfig, TrainingConfig, from_dict, read_toml, to_dict
 from facemeld.errors import UserError
-from facemeld.networks.model_folder import find_model, read_network_config
+from facemeld.networks.model_folder import bundled_models, find_model, read_network_config
 
 LOSSES = ("generator", "discriminator")  # first parts of the names of losses in a log
 _SCORE_FILES = ("evaluation*.json", "scores*.json")
@@ -120,7 +120,8 @@ def _read_run(name: str | Path, label: str) -> Run:
     folder, notes = Path(name), []
     described = folder / "config.toml"
     if not described.is_file():
-        if folder.is_dir() and not (folder / "config.json").is_file():
+        is_model = str(name) in bundled_models() or (folder / "config.json").is_file()
+        if folder.is_dir() and not is_model:
             raise UserError(
                 "neither a run folder (it has no config.toml) nor a model folder (no config.json)",
                 where=str(folder),
