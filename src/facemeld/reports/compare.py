@@ -95,9 +95,9 @@ def _notes(page: Page, runs: Sequence[Run], faces: Faces) -> None:
     page.heading("Read this first")
     notes = fairness(runs)
     for run in runs:
-        notes += [f"{run.label}: {note}" for note in run.notes]
+        notes += [f"{run.label}: {note}." for note in run.notes]
         if missing := [d for d in faces.domains if d not in run.network.domains]:
-            notes.append(f"{run.label} does not know {', '.join(missing)}: those cells are blank")
+            notes.append(f"{run.label} does not know {', '.join(missing)}: those cells are blank.")
     notes.append(
         "Generator and discriminator are opponents: a lower loss of either is no better picture. "
         "Judge by the samples and by scores of one protocol."
@@ -166,7 +166,7 @@ def _scores(page: Page, runs: Sequence[Run]) -> None:
     if not protocols:
         return
     page.heading("Scores")
-    page.text("As `facemeld evaluate --out` wrote them into the folders of the runs.")
+    page.text("As facemeld evaluate wrote them into the folders of the runs and their models.")
     for protocol, found in protocols.items():
         names = dict.fromkeys(name for _, values in found for name in values)
         rows = [[name, *(values.get(name) for _, values in found)] for name in names]
@@ -176,7 +176,9 @@ def _scores(page: Page, runs: Sequence[Run]) -> None:
 def _costs(page: Page, runs: Sequence[Run]) -> None:
     page.heading("Size")
     costs = [{cost.part: cost for cost in network_costs(run.network)} for run in runs]
-    parts = dict.fromkeys(part for by_part in costs for part in by_part)
+    found = dict.fromkeys(part for by_part in costs for part in by_part)
+    networks = list(dict.fromkeys(part.partition("/")[0] for part in found))
+    parts = sorted(found, key=lambda part: networks.index(part.partition("/")[0]))
     for title, value in (
         ("Parameters", lambda cost: cost.parameters),
         ("GMAC: thousand million multiply-adds for one picture", lambda cost: f"{cost.gmac:.3f}"),

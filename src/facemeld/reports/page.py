@@ -29,7 +29,7 @@ caption { text-align: left; padding: .3rem 0; color: #555; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #e4e4e4; text-align: left;
   vertical-align: top; }
 thead th { border-bottom: 2px solid #999; }
-tbody th { font-weight: normal; }
+tbody th { font-weight: normal; white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; }
 figure { margin: 1.5rem 0; }
 figcaption { color: #555; font-size: .9rem; }
