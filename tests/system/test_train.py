@@ -69,7 +69,7 @@ def test_an_interrupted_run_goes_on_to_the_same_model(
         start_new_session=True,
     )
     try:
-        wait_for_first_line(out / "log.jsonl", process)
+        wait_for(out / "log.jsonl", process)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to both processes of the run
         told, progress = process.communicate(timeout=120)
     finally:
@@ -85,10 +85,75 @@ def test_an_interrupted_run_goes_on_to_the_same_model(
         assert (out / "model" / name).read_bytes() == (run / "model" / name).read_bytes()
 
 
-def wait_for_first_line(log: Path, process: subprocess.Popen) -> None:
-    """Returns as soon as the run has told its first numbers."""
+def test_sigterm_saves_and_leaves_with_all_processes(faces: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ended"
+    options = ("--preset", "smoke", "--pictures", "40000", "--processes", "2")
+    process = subprocess.Popen(
+        command("train", *options, "--data", faces, "--out", out),
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for(out / "log.jsonl", process)
+        process.terminate()
+        asked = time.monotonic()
+        told, progress = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 143, progress
+    assert time.monotonic() - asked < 20
+    assert told == "" and "Traceback" not in progress and "saved at" in progress
+    (saved,) = (out / "checkpoints").iterdir()
+    assert f"saved at {int(saved.stem.split('-')[1])} pictures" in progress
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="the ranks are found in Linux's /proc")
+def test_a_job_of_torchrun_that_loses_a_rank_goes_on_with_another_number(
+    faces: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "job"
+    options = ("train", "--preset", "smoke", "--precision", "fp32", "--data", faces, "--out", out)
+    arguments = ("--standalone", "--nproc-per-node", "2", "-m", "facemeld", *options)
+    job = subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", *map(str, arguments)],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for(out / "checkpoints" / "pictures-000000000032.safetensors", job)
+        os.kill(rank_of(out, 1), signal.SIGKILL)
+        told, progress = job.communicate(timeout=120)
+    finally:
+        job.kill()
+    assert job.returncode == 1 and told == "" and not (out / "model").exists()
+    assert "another process of the run ended" in progress or "Signal 9" in progress, progress
+
+    succeeds(*options, "--processes", "1")
+    seen = [json.loads(line)["pictures"] for line in (out / "log.jsonl").read_text().splitlines()]
+    assert seen[-1] == 64 and seen.count(16) == 1 and seen[-2:] == [48, 64]
+    assert (out / "model" / "model.safetensors").is_file()
+
+
+def rank_of(out: Path, rank: int) -> int:
+    """The number of the process with this rank of the job that writes to ``out``."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            mine = os.fsencode(out) in (folder / "cmdline").read_bytes().split(b"\0")
+            if mine and f"RANK={rank}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                return int(folder.name)
+        except OSError:  # it has ended, or is not ours
+            continue
+    raise AssertionError(f"no process has rank {rank}")
+
+
+def wait_for(file: Path, process: subprocess.Popen) -> None:
+    """Returns as soon as the run has written this file."""
     deadline = time.monotonic() + 120
-    while not (log.is_file() and log.stat().st_size):
+    while not (file.is_file() and file.stat().st_size):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.01)

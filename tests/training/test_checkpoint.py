@@ -83,11 +83,13 @@ def test_a_flattened_state_does_not_follow_the_network() -> None:
     assert torch.equal(tensors["network.0.weight"], before)
 
 
-def test_a_checkpoint_of_another_shape_is_refused() -> None:
+def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path) -> None:
     tensors = checkpoint.flatten(trained_parts(1))
     tensors["network.0.weight"] = torch.zeros(2, 2)
-    with pytest.raises(RuntimeError, match="0.weight"):
-        checkpoint.restore(trained_parts(0), tensors)
+    path = checkpoint.save(tmp_path, tensors, {"pictures": 8}, keep=1)
+    with pytest.raises(UserError, match="another configuration") as caught:
+        checkpoint.restore_from(path, trained_parts(0))
+    assert caught.value.where == str(path)
 
 
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
@@ -99,22 +101,30 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_damaged_newest_is_skipped_with_a_warning(tmp_path: Path) -> None:
-    write(tmp_path, 8)
-    newest = write(tmp_path, 16)
+    older, newest = write(tmp_path, 8), write(tmp_path, 16)
     newest.write_bytes(newest.read_bytes()[:-100])
     warnings: list[str] = []
-    tensors, facts = checkpoint.newest_valid(tmp_path, warnings.append)
-    assert facts == {"pictures": 8} and "network.0.weight" in tensors
+    assert checkpoint.newest_path(tmp_path, warnings.append) == older
     assert len(warnings) == 1 and str(newest) in warnings[0]
+
+
+def test_a_checkpoint_with_a_hole_is_skipped_though_its_length_is_right(tmp_path: Path) -> None:
+    older, newest = write(tmp_path, 8), write(tmp_path, 16)
+    content = bytearray(newest.read_bytes())
+    content[-40:] = bytes(40)  # as some file systems leave it after a power cut
+    newest.write_bytes(content)
+    warnings: list[str] = []
+    assert checkpoint.newest_path(tmp_path, warnings.append) == older
+    assert "checksum" in warnings[0]
 
 
 def test_without_a_valid_checkpoint_there_is_none(tmp_path: Path) -> None:
     warnings: list[str] = []
-    assert checkpoint.newest_valid(tmp_path / "absent", warnings.append) is None
+    assert checkpoint.newest_path(tmp_path / "absent", warnings.append) is None
     assert not warnings
     for pictures in (8, 16):
         write(tmp_path, pictures).write_bytes(b"")
-    assert checkpoint.newest_valid(tmp_path, warnings.append) is None
+    assert checkpoint.newest_path(tmp_path, warnings.append) is None
     assert len(warnings) == 2
 
 
@@ -122,8 +132,51 @@ def test_a_damaged_later_one_does_not_push_out_the_one_just_written(tmp_path: Pa
     write(tmp_path, 32).write_bytes(b"damaged")
     written = write(tmp_path, 24, keep=1)
     assert written.is_file()
-    _, facts = checkpoint.newest_valid(tmp_path, lambda text: None)
-    assert facts == {"pictures": 24}
+    assert checkpoint.newest_path(tmp_path, lambda text: None) == written
+
+
+def test_what_a_killed_session_left_half_written_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "pictures-000000000004.safetensors.partial").write_bytes(b"half")
+    written = write(tmp_path, 8)
+    assert names(tmp_path) == [written.name]
+
+
+# -- branching off ----------------------------------------------------------------------------
+
+
+def test_going_on_from_an_earlier_checkpoint_moves_later_ones_aside(tmp_path: Path) -> None:
+    paths = [write(tmp_path, pictures) for pictures in (8, 16, 24)]
+    contents = [path.read_bytes() for path in paths]
+    said: list[str] = []
+    checkpoint.branch_off(tmp_path, paths[0], said.append)
+    assert checkpoint.newest_path(tmp_path, pytest.fail) == paths[0]
+    left = tmp_path / "left-001"
+    assert [(left / p.name).read_bytes() for p in paths[1:]] == contents[1:]
+    assert len(said) == 1 and str(left) in said[0]
+
+    # and back to the branch that was left: nothing is lost, whatever the new branch has written
+    write(tmp_path, 16, keep=1)
+    checkpoint.branch_off(tmp_path, left / paths[2].name, said.append)
+    newest = checkpoint.newest_path(tmp_path, pytest.fail)
+    assert newest == paths[2] and newest.read_bytes() == contents[2]
+    assert names(left) == [p.name for p in paths[1:]] and paths[1].exists()
+
+
+def test_a_checkpoint_from_elsewhere_becomes_the_newest(tmp_path: Path) -> None:
+    mine = [write(tmp_path / "mine", pictures) for pictures in (8, 16)]
+    other = checkpoint.save(
+        tmp_path / "other", checkpoint.flatten(trained_parts(1)), {"pictures": 16}, keep=1
+    )
+    checkpoint.branch_off(tmp_path / "mine", other, lambda text: None)
+    newest = checkpoint.newest_path(tmp_path / "mine", pytest.fail)
+    assert newest == mine[1] and newest.read_bytes() == other.read_bytes() and other.exists()
+    assert names(tmp_path / "mine" / "left-001") == [mine[1].name]
+
+
+def test_the_newest_one_is_its_own_branch(tmp_path: Path) -> None:
+    newest = write(tmp_path, 8)
+    checkpoint.branch_off(tmp_path, newest, pytest.fail)
+    assert names(tmp_path) == [newest.name]
 
 
 def no_space(*_: object) -> None:

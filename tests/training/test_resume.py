@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import resource
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +38,61 @@ def test_a_resumed_run_ends_bitwise_the_same(
     for line in expected:
         line.pop("pictures_per_second")
     assert timeless == expected
+
+
+def test_a_run_may_be_cut_after_any_iteration(
+    finished: Path, recipe_name: str, faces: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(recipe_name, faces, checkpoint_every=8, keep_checkpoints=ITERATIONS)
+    train(config, tmp_path / "whole")
+    expected = tensors_of(tmp_path / "whole")
+    config = dataclasses.replace(config, checkpoint_every=10**6)
+    for cut in checkpoints(tmp_path / "whole")[:-1]:
+        train(config, tmp_path / cut.stem, resume=str(cut))
+        mine = tensors_of(tmp_path / cut.stem)
+        assert all(torch.equal(mine[name], expected[name]) for name in expected), cut
+    # how often it is saved changes nothing either
+    assert all(torch.equal(tensors_of(finished)[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, None)])
+def test_a_request_to_stop_saves_and_leaves(
+    number: int, code: int | None, finished: Path, faces: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(finished.name, faces)
+    asking = threading.Thread(target=ask_to_stop, args=(tmp_path / "run" / "log.jsonl", number))
+    asking.start()
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt if code is None else SystemExit) as caught:
+        train(config, tmp_path / "run")
+    asking.join()
+    assert code is None or caught.value.code == code
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+    (saved,) = checkpoints(tmp_path / "run")[-1:]
+    assert saved.name < "pictures-000000000048" and not (tmp_path / "run" / "model").exists()
+    train(config, tmp_path / "run")
+    mine, theirs = tensors_of(tmp_path / "run"), tensors_of(finished)
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+def ask_to_stop(log: Path, number: int) -> None:
+    """Sends a signal to this process once the log has a line."""
+    while not (log.is_file() and log.stat().st_size):
+        time.sleep(0.001)
+    os.kill(os.getpid(), number)
+
+
+def test_a_branch_that_was_left_is_not_taken_up_again(
+    copied: Path, recipe_name: str, faces: Path
+) -> None:
+    first, last = checkpoints(copied)
+    content = last.read_bytes()
+    train(tiny_config(recipe_name, faces, pictures=32), copied, resume=str(first))
+    left = copied / "checkpoints" / "left-001"
+    assert (left / last.name).read_bytes() == content
+    train(tiny_config(recipe_name, faces), copied)
+    assert [line["pictures"] for line in log_lines(copied)][ITERATIONS:] == [32, 40, 48]
+    assert [path.name for path in left.iterdir()] == [last.name]
 
 
 def test_a_damaged_checkpoint_costs_only_its_own_pictures(
@@ -66,9 +125,13 @@ def test_a_run_can_start_from_a_checkpoint_elsewhere(
 def test_changed_options_are_refused_by_name(copied: Path, recipe_name: str, faces: Path) -> None:
     before = (copied / "config.toml").read_bytes()
     changed = tiny_config(recipe_name, faces, batch_size=16, learning_rate=0.01, log_every=16)
+    network = dataclasses.replace(changed.network, style_size=12)
+    changed = dataclasses.replace(changed, network=network)
     with pytest.raises(UserError) as caught:
         train(changed, copied)
-    assert "batch_size" in caught.value.what and "learning_rate" in caught.value.what
+    assert "batch_size (was 8, now 16)" in caught.value.what
+    assert "learning_rate (was 0.001, now 0.01)" in caught.value.what
+    assert "network.style_size (was 8, now 12)" in caught.value.what
     assert "log_every" not in caught.value.what
     assert (copied / "config.toml").read_bytes() == before
 
@@ -100,6 +163,14 @@ def test_a_checkpoint_of_other_networks_is_refused(
             tmp_path / "b",
             resume=str(checkpoints(finished)[0]),
         )
+
+
+def test_a_checkpoint_of_another_batch_size_is_refused(
+    finished: Path, recipe_name: str, faces: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(recipe_name, faces, batch_size=16)
+    with pytest.raises(UserError, match="another batch size"):
+        train(config, tmp_path / "b", resume=str(checkpoints(finished)[0]))
 
 
 def test_a_missing_checkpoint_is_refused(recipe_name: str, faces: Path, tmp_path: Path) -> None:

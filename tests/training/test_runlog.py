@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from facemeld.training.runlog import RunLog, Speed, duration
+from facemeld.training.processes import Team
+from facemeld.training.runlog import Means, RunLog, Speed, duration
 
 
 class Clock:
@@ -65,20 +66,34 @@ def test_durations_read_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
+def test_means_are_over_the_iterations_that_had_the_number() -> None:
+    means = Means()
+    means.add({"loss": torch.tensor(1.0), "rare": torch.tensor(5.0)})
+    means.add({"loss": torch.tensor(4.0)})
+    assert means.take(Team()) == {"loss": 2.5, "rare": 5.0}
+    means.add({"loss": torch.tensor(7.0, dtype=torch.bfloat16)})
+    assert means.take(Team()) == {"loss": 7.0}
+
+
+def test_numbers_that_are_not_finite_are_not_averaged_in() -> None:
+    means = Means()
+    for value in (2.0, float("nan"), float("inf"), 4.0):
+        means.add({"loss": torch.tensor(value), "broken": torch.tensor(float("nan"))})
+    assert means.take(Team()) == {"loss": 3.0}
+
+
 def test_means_go_to_the_log_and_the_console(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = RunLog(tmp_path, total=64, start=0)
-    log.add({"loss": torch.tensor(1.0), "rare": torch.tensor(5.0)})
-    log.add({"loss": torch.tensor(4.0)})
-    log.report(16)
-    log.add({"loss": torch.tensor(7.0)})
-    log.report(32)
+    log.report(16, {"loss": 2.5, "rare": 5.0})
+    log.report(32, {"loss": 7.0}, left_out=3)
     log.close()
 
     first, second = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
     assert (first["pictures"], first["loss"], first["rare"]) == (16, 2.5, 5.0)
-    assert (second["pictures"], second["loss"]) == (32, 7.0) and "rare" not in second
+    assert (second["pictures"], second["loss"], second["left_out"]) == (32, 7.0, 3)
+    assert "rare" not in second and "left_out" not in first
     assert first["pictures_per_second"] > 0
     told = capsys.readouterr()
     assert told.out == ""
@@ -86,15 +101,21 @@ def test_means_go_to_the_log_and_the_console(
         "16/64 pictures",
         "32/64 pictures",
     ]
+    assert "left out" not in told.err.splitlines()[0] and "3 iterations" in told.err
     (events,) = tmp_path.glob("events.out.tfevents.*")
     assert b"loss" in events.read_bytes()
 
 
-def test_a_resumed_run_adds_to_its_log(tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed_at", ["", '{"pictu'])
+def test_a_resumed_run_adds_whole_lines_to_its_log(tmp_path: Path, killed_at: str) -> None:
     for start in (0, 16):
         log = RunLog(tmp_path, total=32, start=start)
-        log.add({"loss": torch.tensor(1.0)})
-        log.report(start + 16)
+        log.report(start + 16, {"loss": 1.0})
         log.close()
+        with (tmp_path / "log.jsonl").open("a") as file:
+            file.write(killed_at)
+    log = RunLog(tmp_path, total=48, start=32)
+    log.report(48, {"loss": 1.0})
+    log.close()
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
-    assert [json.loads(line)["pictures"] for line in lines] == [16, 32]
+    assert [json.loads(line)["pictures"] for line in lines] == [16, 32, 48]

@@ -14,7 +14,7 @@ import tyro
 from facemeld import __version__
 
 from facemeld.cli import fuse, train, evaluate, compare, models  # noqa: F401  # isort: skip
-from facemeld.cli.app import app
+from facemeld.cli.app import app, speaks
 from facemeld.errors import UserError
 
 
@@ -36,10 +36,12 @@ def main(arguments: list[str] | None = None) -> None:
     except (UserError, OSError) as error:
         if debug or not (error := _as_user_error(error)):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        if speaks():
+            print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        if speaks():
+            print("stopped", file=sys.stderr)
         raise SystemExit(130) from None
 
 

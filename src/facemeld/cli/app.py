@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import os
 from pathlib import Path
 
 import tyro
@@ -33,6 +34,11 @@ def check_inputs(model: str, files: list[Path]):
     for file in files:
         check_picture(file)
     return config
+
+
+def speaks() -> bool:
+    """Whether this process tells what happened: under torchrun, only the first of each machine."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def print_files(files: list[Path], settings: list[dict], as_json: bool) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from facemeld.cli.app import app
+from facemeld.cli.app import app, speaks
 from facemeld.errors import UserError
 
 
@@ -16,6 +16,7 @@ def train(
     out: Path | None = None,
     domains: list[str] = [],
     preset: str | None = None,
+    init: str | None = None,
     config: Path | None = None,
     image_size: int | None = None,
     batch_size: int | None = None,
@@ -41,6 +42,7 @@ def train(
         domains: subfolders of data to train on; all of them if not given.
         out: run folder; an unfinished run in it goes on.
         preset: name of a preset, see `facemeld presets`.
+        init: model to start from, a name or a folder; its network options hold unless given.
         config: TOML file with options, like the config.toml of a run.
         image_size: side of the pictures in pixels.
         batch_size: pictures an iteration.
@@ -54,13 +56,14 @@ def train(
         discriminator: resnet or projected.
         skips: none, additive, highpass or masked.
         set: any other option as name=value, like weights.cycle=2; may be given several times.
-        resume: auto, never, or the path of a checkpoint.
+        resume: auto, never, or a checkpoint to branch off from; later ones are moved aside.
         weights_dir: folder to look in first for published weights.
     """
     from facemeld.config import check
     from facemeld.data.folders import scan_domains
 
     given = {
+        "init": init,
         "data": None if data is None else str(data),
         "domains": domains or None,
         "batch_size": batch_size,
@@ -85,7 +88,9 @@ def train(
     scan_domains(chosen.data, only=chosen.domains)
     from facemeld.training.loop import train as run
 
-    print(run(chosen, out, resume=resume, weights_dir=weights_dir))
+    model = run(chosen, out, resume=resume, weights_dir=weights_dir)
+    if speaks():
+        print(model)
 
 
 @app.command
@@ -149,6 +154,7 @@ def presets() -> None:
 def _training_config(preset_name: str | None, file: Path | None, given: dict):
     """A preset or a file, with the given options (dotted names) laid over it."""
     from facemeld.config import TrainingConfig, from_dict, preset, presets, read_toml, to_dict
+    from facemeld.networks.model_folder import find_model, read_network_config
 
     if (preset_name is None) == (file is None):
         raise UserError(
@@ -156,14 +162,19 @@ def _training_config(preset_name: str | None, file: Path | None, given: dict):
             where="train",
             fix=f"presets are: {', '.join(presets())}",
         )
-    if file is not None:
-        values = to_dict(from_dict(TrainingConfig, read_toml(file), where=str(file)))
-    else:
-        values = to_dict(preset(preset_name))
-    for name, value in given.items():
+    described = {} if file is None else read_toml(file)
+    base = from_dict(TrainingConfig, described, where=str(file)) if file else preset(preset_name)
+    values = to_dict(base)
+    init = given.get("init") or base.init
+    if init and "network" not in described:
+        values["network"] = to_dict(read_network_config(find_model(init)))
+    # the late weights are last: where there are none yet, they begin as the others
+    for name, value in sorted(given.items(), key=lambda item: item[0].startswith("late_weights.")):
         table = values
         *groups, last = name.split(".")
         for group in groups:
+            if group == "late_weights" and values[group] is None:
+                values[group] = dict(values["weights"])
             table = table.get(group)
             if not isinstance(table, dict):
                 raise UserError(f"unknown option '{name}'", where="--set")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from facemeld.config.checks import check
 from facemeld.config.network import NetworkConfig, SwinConfig
 from facemeld.config.presets import preset, presets
-from facemeld.config.text import from_dict, read_toml, to_dict, write_toml
+from facemeld.config.text import dotted, from_dict, read_toml, to_dict, write_toml
 from facemeld.config.training import LossWeights, TrainingConfig
 
 MODEL_FORMAT = 1
@@ -21,6 +21,7 @@ __all__ = [
     "SwinConfig",
     "TrainingConfig",
     "check",
+    "dotted",
     "from_dict",
     "preset",
     "presets",

@@ -44,6 +44,15 @@ def _build(kind: type, values: dict, where: str, prefix: str):
     return kind(**built)
 
 
+def dotted(values: dict, prefix: str = "") -> dict:
+    """Nested tables as one, with dotted names."""
+    options = {}
+    for name, value in values.items():
+        inner = dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else None
+        options |= inner or {f"{prefix}{name}": value}
+    return options
+
+
 def write_toml(config: TrainingConfig, path: Path) -> None:
     """Writes a configuration as TOML: top-level options first, then a table for each group."""
     path.write_text(_toml_table(to_dict(config), name=""), encoding="utf-8")

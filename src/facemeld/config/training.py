@@ -44,6 +44,8 @@ class TrainingConfig:
     """Folder with a subfolder of pictures for each domain."""
     domains: tuple[str, ...] = ()
     """Subfolders of ``data`` to train on; all of them if empty."""
+    init: str = ""
+    """Model to start from: a bundled name or a model folder; heads are matched by domain name."""
     samples_from: str = ""
     """Folder of held-out pictures, laid out like ``data``, for the sample sheets."""
     pictures: int = 800_000
@@ -95,9 +97,11 @@ class TrainingConfig:
     sample_every: int = 40_000
     checkpoint_every: int = 80_000
     keep_checkpoints: int = 2
-    """Older checkpoints beyond this number are removed."""
+    """How many checkpoints stay, the newest; older ones are removed when one is written."""
     on_unreadable: str = "refuse"
     """refuse or skip pictures that cannot be read."""
+    max_bad_steps: int = 20
+    """Iterations in a row with a non-finite loss or gradient after which the run stops."""
 
     def resolved(self) -> TrainingConfig:
         """The same with a resolved network; raises UserError with all problems together."""
@@ -121,6 +125,7 @@ class TrainingConfig:
             ("sample_every", 1, 10**12),
             ("checkpoint_every", 1, 10**12),
             ("keep_checkpoints", 1, 10**6),
+            ("max_bad_steps", 1, 10**9),
             ("warmup_pictures", 0, 10**12),
             ("crop_probability", 0, 1),
             ("learning_rate", 0, 1),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
+from facemeld.data.shards import ShardPicture, is_shard_name, pictures_in
 from facemeld.errors import UserError, did_you_mean
 from facemeld.images.read import is_picture_name, shown
 
@@ -23,12 +24,14 @@ class DomainFolders:
     """The folder that was scanned."""
     domains: tuple[str, ...]
     """Names of the subfolders, exactly as on disk."""
-    files: tuple[tuple[Path, ...], ...] = field(repr=False)
+    files: tuple[tuple[Path | ShardPicture, ...], ...] = field(repr=False)
     """For each domain, its pictures; never empty."""
 
 
 def scan_domains(root: str | Path, *, at_least: int = 2, only: Sequence[str] = ()) -> DomainFolders:
     """Find the domains below a folder, and the pictures of each, without opening any.
+
+    Pictures may be files, or members of WebDataset shards (`.tar`), of which the headers are read.
 
     Every subfolder of `root` is a domain; with `only` given, just those that it names. Their own
     subfolders are searched too. Hidden files and folders, and files whose suffix is no picture's,
@@ -76,11 +79,15 @@ def bundled_faces() -> list[Path]:
     return sorted(path for path in folder.iterdir() if is_picture_name(path))
 
 
-def _pictures(domain: Path) -> tuple[Path, ...]:
-    found = []
+def _pictures(domain: Path) -> tuple[Path | ShardPicture, ...]:
+    found: list[Path | ShardPicture] = []
     for folder, subfolders, names in os.walk(domain, onerror=_refuse_unreadable):
         subfolders[:] = sorted(name for name in subfolders if _counts(name))
-        found += [Path(folder, name) for name in sorted(names) if is_picture_name(name)]
+        for name in sorted(names):
+            if is_picture_name(name):
+                found.append(Path(folder, name))
+            elif is_shard_name(name):
+                found += pictures_in(Path(folder, name))
     return tuple(found)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemeld.data.folders import DomainFolders
+from facemeld.data.shards import ShardPicture
 from facemeld.errors import UserError
 from facemeld.images.read import centre_square, read_picture, shown
 
@@ -28,7 +29,7 @@ class PictureStore:
     """Names of the domains; their index is the label."""
     pictures: list[NDArray[np.uint8]]
     """For each domain N H W C, RGB in [0, 255], in the order of the files; N at least 1."""
-    skipped: tuple[tuple[Path, str], ...] = ()
+    skipped: tuple[tuple[Path | ShardPicture, str], ...] = ()
     """Files left out because they cannot be read, with the reasons."""
 
 
@@ -59,7 +60,7 @@ def load_pictures(
     total = sum(len(files) for files in folders.files)
     done = 0
     pictures: list[NDArray[np.uint8]] = []
-    unreadable: list[tuple[Path, str]] = []
+    unreadable: list[tuple[Path | ShardPicture, str]] = []
     workers = workers or min(_MOST_WORKERS, os.cpu_count() or 1)
     # Threads suffice: Pillow decodes and resizes outside the interpreter lock.
     with ThreadPoolExecutor(workers) as pool:
@@ -90,11 +91,16 @@ def load_pictures(
     return PictureStore(folders.domains, pictures, tuple(unreadable))
 
 
-def _decode_into(into: NDArray[np.uint8], file: Path) -> str | None:
+def content(file: Path | ShardPicture) -> Path | bytes:
+    """What `read_picture` reads: a file by its path, a picture in a shard by its content."""
+    return file.read_bytes() if isinstance(file, ShardPicture) else file
+
+
+def _decode_into(into: NDArray[np.uint8], file: Path | ShardPicture) -> str | None:
     """Fill `into` (H W C) with the picture of a file, or say why that is not possible."""
     size = into.shape[0]
     try:
-        into[:] = np.asarray(centre_square(read_picture(file, enough=size), size))
+        into[:] = np.asarray(centre_square(read_picture(content(file), enough=size), size))
     except UserError as error:
         return error.what
     return None

@@ -23,6 +23,8 @@ class ResNetDiscriminator(nn.Module):
         domains: K.
     """
 
+    per_domain = ("heads.",)  # see networks/transfer.py
+
     def __init__(self, *, widths: tuple[int, ...], domains: int) -> None:
         super().__init__()
         self.trunk = residual_trunk(widths)
@@ -56,6 +58,10 @@ class ProjectedDiscriminator(nn.Module):
             self.projections.append(projection)
             self.heads.append(_projected_head(feature_size // stride, width, domains))
         self.register_buffer("scales", torch.ones(4))
+        # bias, weight and the left singular vector of each head's last layer; see transfer.py
+        last = [f"heads.{i}.{len(head) - 1}." for i, head in enumerate(self.heads)]
+        spectral = ("bias", "parametrizations.weight.original", "parametrizations.weight.0._u")
+        self.per_domain = tuple(layer + name for layer in last for name in spectral)
 
     def set_scale(self, features: list[Tensor]) -> None:
         """Scales each projected map of these features to unit deviation."""

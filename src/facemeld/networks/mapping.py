@@ -37,6 +37,8 @@ class MappingNetwork(nn.Module):
         unit_styles: scale the styles to unit mean square.
     """
 
+    per_domain = ("heads.",)  # see networks/transfer.py
+
     def __init__(
         self,
         *,

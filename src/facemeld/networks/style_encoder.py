@@ -45,6 +45,8 @@ class ResNetStyleEncoder(nn.Module):
         unit_styles: scale the styles to unit mean square.
     """
 
+    per_domain = ("heads.",)  # see networks/transfer.py
+
     def __init__(
         self, *, widths: tuple[int, ...], style_size: int, domains: int, unit_styles: bool = False
     ) -> None:
@@ -73,6 +75,8 @@ class SwinStyleEncoder(nn.Module):
         unit_styles: scale the styles to unit mean square.
         swin: shape of the Swin blocks.
     """
+
+    per_domain = ("heads.",)
 
     def __init__(
         self,
@@ -126,6 +130,8 @@ class ProjectedStyleEncoder(FeatureStatistics):
         width: units of the hidden layers.
     """
 
+    per_domain = ("heads.", "domain_")
+
     def __init__(
         self, *, style_size: int, domains: int, feature_size: int = 128, width: int = 256
     ) -> None:
@@ -137,7 +143,7 @@ class ProjectedStyleEncoder(FeatureStatistics):
         self.hidden = nn.ModuleList([linear(size, width), linear(width, width)])
         self.heads = linear(width, domains * style_size)
 
-    def fit(self, statistics: Tensor, domains: Tensor) -> None:
+    def fit(self, statistics: Tensor, domains: Tensor, *, keep_scale: bool = False) -> None:
         """Fits what follows from the training pictures in closed form.
 
         These are the scale of the statistics, and a classifier of domains (ridge regression, every
@@ -146,8 +152,10 @@ class ProjectedStyleEncoder(FeatureStatistics):
         Args:
             statistics: N F.
             domains: N int64.
+            keep_scale: keep the scale that trained layers rely on, and fit the classifier alone.
         """
-        self.fit_scale(statistics)
+        if not keep_scale:
+            self.fit_scale(statistics)
         rows = self.standardise(statistics.to(self.mean)).double()
         targets = F.one_hot(domains, self.domains).to(rows)
         share = (targets / targets.sum(dim=0).clamp(min=1)).sum(dim=1, keepdim=True)

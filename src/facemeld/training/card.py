@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from facemeld.config import TrainingConfig
 from facemeld.data.store import PictureStore
 
@@ -12,6 +14,7 @@ def training_card(config: TrainingConfig, store: PictureStore) -> str:
     counts = "\n".join(
         f"| {domain} | {len(pictures)} |" for domain, pictures in zip(store.domains, store.pictures)
     )
+    start = f"- Fine-tuned from `{Path(config.init).name}`.\n" if config.init else ""
     return f"""# A facemeld model
 
 Fuses faces of {len(network.domains)} domains at {network.image_size} px.
@@ -20,7 +23,7 @@ Fuses faces of {len(network.domains)} domains at {network.image_size} px.
 |---|---|
 {counts}
 
-- Recipe `{config.recipe}`, {config.pictures} pictures seen, batch {config.batch_size}, seed
+{start}- Recipe `{config.recipe}`, {config.pictures} pictures seen, batch {config.batch_size}, seed
   {config.seed}, precision {config.precision}.
 - Generator `{network.generator}` (skips `{network.skips}`), style encoder
   `{network.style_encoder}`, discriminator `{network.discriminator}`.

@@ -2,16 +2,15 @@
 
 ``train`` prepares the run folder and the processes; ``_Run`` is the loop. The same configuration
 and seed give the same result, and a resumed run goes on exactly where its checkpoint was taken:
-all randomness is a function of the seed and the iteration.
+all randomness is a function of the seed and the iteration. A step that is left out because its
+gradient is not finite (see ``guard``) still counts as pictures seen: the next one draws others.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import signal
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -32,12 +31,23 @@ from facemeld.networks.swin import swin_parameters
 from facemeld.training import checkpoint
 from facemeld.training.card import training_card
 from facemeld.training.ema import MovingAverage
+from facemeld.training.guard import StepGuard
 from facemeld.training.lean import LeanRecipe
-from facemeld.training.processes import Team, launch
+from facemeld.training.processes import (
+    SharedFlag,
+    Team,
+    cores,
+    device_of,
+    launch,
+    torchrun_size,
+    torchrun_team,
+)
 from facemeld.training.run_folder import open_run
-from facemeld.training.runlog import RunLog
+from facemeld.training.runlog import Means, RunLog
 from facemeld.training.samples import SampleSheet
+from facemeld.training.signals import Interruption, leave
 from facemeld.training.starganv2 import StarGANv2Recipe
+from facemeld.training.start import check_start, start_from_model
 from facemeld.training.warm_start import find_swin_weights, start_from_imagenet
 
 STATISTICS_BATCH = 64
@@ -57,13 +67,16 @@ def train(
         config: the run; its domains come from the data folder.
         out: the run folder: created, or continued where it stopped.
         resume: ``auto`` goes on from the newest valid checkpoint if there is one, ``never``
-            refuses a folder that has checkpoints, anything else is the path of a checkpoint.
+            refuses a folder that has checkpoints, anything else is the path of a checkpoint to
+            branch off from; later ones in ``out`` are moved aside.
         weights_dir: where to look first for the weights of the frozen feature network.
 
+    Under torchrun every process calls this with the same arguments and becomes one rank.
+
     Raises:
-        UserError: impossible options, unusable data, a run folder of another configuration, or a
-            disk that cannot be written.
-        KeyboardInterrupt: after Ctrl-C, once a checkpoint is saved.
+        UserError: impossible options, unusable data, a run folder of another configuration, a
+            disk that cannot be written, a process that was lost, or numbers that stay non-finite.
+        KeyboardInterrupt, SystemExit: after Ctrl-C, or SIGTERM (143), once a checkpoint is saved.
     """
     out = Path(out)
     if not config.data:
@@ -78,9 +91,19 @@ def train(
         features = find_weights("efficientnet-lite0", weights_dir)
     if config.swin_weights:
         find_swin_weights(config.swin_weights)
-    config = open_run(config, out, resume, device=_device())
+    if config.init and not checkpoint.any_in(out / "checkpoints"):
+        check_start(config)
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):
+        resume = "auto"  # torchrun started the job again: go on from what it had
     try:
-        launch(config.processes, _run, config, folders, out, resume, features)
+        with Interruption(), torchrun_team() as team:
+            device = team.device
+            config = team.from_leader(lambda: open_run(config, out, resume, device=device))
+            work = (config, folders, out, resume, features)
+            if team.size > 1:
+                _run(team, *work)
+            else:
+                launch(config.processes, _run, *work)
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"the run had to stop: {getattr(error, 'strerror', None) or error}",
@@ -98,7 +121,9 @@ def _run(
     resume: str,
     features: Path | None,
 ) -> None:
-    _Run(team, config, folders, out, features).go(resume)
+    with Interruption() as interruption:
+        run = team.together(lambda: _Run(team, config, folders, out, features))
+        run.go(resume, interruption)
 
 
 class _Run:
@@ -113,7 +138,7 @@ class _Run:
         features: Path | None,
     ) -> None:
         self.team, self.config, self.out = team, config, out
-        self.device = _device()
+        self.device = team.device
         self._say(f"reading {sum(map(len, folders.files))} pictures")
         self.store = load_pictures(
             folders, config.network.image_size, on_unreadable=config.on_unreadable
@@ -151,24 +176,25 @@ class _Run:
             **{f"optimizer_{name}": o for name, o in self.optimizers.items()},
         }
         self.iteration = 0
-        self.interrupted = False  # set by Ctrl-C at any moment, in this process alone
-        self.stopped = False
+        self.guard = StepGuard(self.device)
 
     @property
     def pictures(self) -> int:
         """The clock: pictures seen."""
         return self.iteration * self.config.batch_size
 
-    def go(self, resume: str) -> None:
+    def go(self, resume: str, interruption: Interruption) -> None:
         """The loop."""
         config, team = self.config, self.team
         self._restore(resume)
-        sheet = SampleSheet(config, self.store) if team.leads else None
-        recipe = self._recipe()
+        started = self._start_from_model()
+        sheet = team.together(lambda: SampleSheet(config, self.store) if team.leads else None)
+        recipe = self._recipe(started)
         log = RunLog(self.out, total=config.pictures, start=self.pictures) if team.leads else None
-        restore_interrupts = self._catch_interrupts()
+        means, stop, stopped = Means(), SharedFlag(team), 0
+        interruption.patient = True
         try:
-            while self.pictures < config.pictures and not self.stopped:
+            while self.pictures < config.pictures and not stopped:
                 batch = self.sampler.batch(self.iteration)
                 self._schedule_learning_rates()
                 numbers: dict[str, Tensor] = {}
@@ -178,26 +204,34 @@ class _Run:
                         self._train(loss, trained)
                 self.ema.update(self.iteration)
                 self.iteration += 1
-                self.stopped = team.any(self.interrupted)
+                stopped = stop.poll(interruption.asked)
+                bad_in_a_row = self.guard.end_iteration()
+                if bad_in_a_row >= config.max_bad_steps:
+                    raise self._not_finite(bad_in_a_row)
+                means.add(numbers)
+                averages = means.take(team) if self._every(config.log_every) else None
                 if log is None:
                     continue
-                log.add(numbers)
-                if self._every(config.log_every):
-                    log.report(self.pictures)
+                if averages is not None:
+                    log.report(self.pictures, averages, self.guard.facts()["left_out"])
                 began = time.monotonic()
-                if self._every(config.checkpoint_every) or self.stopped:
+                # while steps are left out, the last checkpoint from before stays the newest
+                good = not bad_in_a_row or self.pictures >= config.pictures
+                if stopped or (good and self._every(config.checkpoint_every)):
                     self._save()
                 if self._every(config.sample_every):
                     sheet.write(self.ema.average, self.out / "samples", self.pictures)
                 log.speed.pause(time.monotonic() - began)
-            if log and not self.stopped:
+            stop.finish()
+            if log and not stopped:
                 self._finish(sheet)
         finally:
-            restore_interrupts()
+            interruption.patient = False
             if log:
                 log.close()
-        if self.stopped:
-            raise KeyboardInterrupt
+        if stopped:
+            self._say(f"saved at {self.pictures} pictures; the same command goes on from there")
+            leave(stopped)
 
     def _train(self, loss: Tensor, trained: tuple[str, ...]) -> None:
         """Back-propagates one phase's loss into the networks it trains, and steps only those."""
@@ -205,11 +239,11 @@ class _Run:
         for parameter in parameters:
             parameter.grad = None
         loss.backward(inputs=parameters)
-        self.team.average_gradients(parameters)
+        mean_loss = self.team.average_gradients(parameters, loss)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.config.gradient_clip and "generator" in trained:
-            torch.nn.utils.clip_grad_norm_(parameters, self.config.gradient_clip)
-        for name in trained:
-            self.optimizers[name].step()
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.config.gradient_clip, norm)
+        self.guard.step([self.optimizers[name] for name in trained], mean_loss, norm)
         torch.clear_autocast_cache()  # its bf16 copies are of the weights before this step
 
     def _every(self, interval: int) -> bool:
@@ -264,7 +298,7 @@ class _Run:
         enabled = self.config.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
-    def _recipe(self) -> StarGANv2Recipe | LeanRecipe:
+    def _recipe(self, discriminator_started: bool) -> StarGANv2Recipe | LeanRecipe:
         if self.frozen is None:
             return StarGANv2Recipe(self.config, self.networks, self.discriminator)
         statistics = self._statistics()
@@ -273,10 +307,10 @@ class _Run:
         elif self.iteration == 0:
             counts = torch.tensor([len(domain) for domain in self.store.pictures])
             labels = torch.arange(len(counts)).repeat_interleave(counts)
-            self.frozen.fit(statistics, labels)
+            self.frozen.fit(statistics, labels, keep_scale=bool(self.config.init))
         if self.config.recipe == "starganv2":
             return StarGANv2Recipe(self.config, self.networks, self.discriminator)
-        if self.iteration == 0:
+        if self.iteration == 0 and not discriminator_started:
             some = np.linspace(0, len(statistics) - 1, SCALE_PICTURES).astype(int)
             with torch.no_grad():
                 features = self.frozen.features(self.sampler.pictures_of_rows(some))
@@ -311,6 +345,7 @@ class _Run:
 
     def _save(self) -> None:
         facts = {"pictures": self.pictures, "iteration": self.iteration}
+        facts["guard"] = self.guard.facts()
         checkpoint.save(
             self.out / "checkpoints",
             checkpoint.flatten(self.parts),
@@ -319,24 +354,37 @@ class _Run:
         )
 
     def _restore(self, resume: str) -> None:
-        if resume == "never":
+        """Takes up the state of a checkpoint: every process reads the one that the leader chose."""
+        folder, team = self.out / "checkpoints", self.team
+        path = team.from_leader(lambda: checkpoint.choose(folder, resume, self._say))
+        if path is None:
             return
-        if resume == "auto":
-            found = checkpoint.newest_valid(self.out / "checkpoints", self._say)
-            if found is None:
-                return
-        else:
-            found = checkpoint.load(Path(resume))
-        tensors, facts = found
-        try:
-            checkpoint.restore(self.parts, tensors)
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise UserError(
-                "the checkpoint is of another configuration",
-                where=resume if resume != "auto" else str(self.out / "checkpoints"),
-                fix=f"train into another folder ({str(error).splitlines()[0]})",
-            ) from None
+        facts = team.together(lambda: checkpoint.restore_from(path, self.parts))
+        if facts["pictures"] != facts["iteration"] * self.config.batch_size:
+            raise UserError("the checkpoint is of another batch size", where=str(path))
+        if resume != "auto":
+            team.from_leader(lambda: checkpoint.branch_off(folder, path, self._say))
         self.iteration = facts["iteration"]
+        self.guard = StepGuard(self.device, **facts.get("guard", {}))
+
+    def _start_from_model(self) -> bool:
+        """Fine-tuning: at the start of a run, and not of later sessions. See ``start``."""
+        if not self.config.init or self.iteration:
+            return False
+        started = start_from_model(self.config, self.networks, self.discriminator, self._say)
+        self.ema.average.load_state_dict(self.networks.state_dict())
+        return started
+
+    def _not_finite(self, in_a_row: int) -> UserError:
+        """What ends a run whose numbers are past mending."""
+        good = checkpoint.last_good(self.out / "checkpoints")
+        hint = f", from there: --resume {good}" if good else ""
+        return UserError(
+            f"{in_a_row} iterations in a row had a loss or gradient that is not finite; their "
+            "steps were left out",
+            where=f"last good checkpoint: {good}" if good else "no good checkpoint",
+            fix=f"train into another folder with a lower learning rate or precision fp32{hint}",
+        )
 
     def _say(self, text: str) -> None:
         """A line for the person, from one process only."""
@@ -349,33 +397,17 @@ class _Run:
         save_model(self.ema.average, model, card=training_card(self.config, self.store))
         sheet.write(self.ema.average, model, name="samples.jpg")
 
-    def _catch_interrupts(self):
-        """Lets Ctrl-C end the run after the iteration at hand; a second one ends it at once."""
-        if threading.current_thread() is not threading.main_thread() or not self.team.leads:
-            return lambda: None
-
-        def stop(number, frame) -> None:
-            self.interrupted = True
-            signal.signal(signal.SIGINT, previous)
-
-        previous = signal.signal(signal.SIGINT, stop)
-        return lambda: signal.signal(signal.SIGINT, previous)
-
 
 def _trainable(module: torch.nn.Module) -> list[torch.nn.Parameter]:
     return [p for p in module.parameters() if p.requires_grad]
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def _processes(config: TrainingConfig) -> int:
-    """The number asked for, or the best one: a process a core for the lean recipe on a CPU."""
-    if config.processes:
-        return config.processes
-    if config.recipe != "lean" or _device().type != "cpu":
+    """torchrun's number, or the number asked for, or the best one: for the lean recipe on a CPU a
+    process a core."""
+    if asked := torchrun_size() or config.processes:
+        return asked
+    if config.recipe != "lean" or device_of().type != "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     sources = config.batch_size // 2
-    return max(n for n in range(1, sources + 1) if n <= (cores or 1) and sources % n == 0)
+    return max(n for n in range(1, sources + 1) if n <= cores() and sources % n == 0)

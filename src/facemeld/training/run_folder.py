@@ -7,14 +7,15 @@ from pathlib import Path
 
 import torch
 
-from facemeld.config import TrainingConfig, from_dict, read_toml, to_dict, write_toml
+from facemeld.config import TrainingConfig, dotted, from_dict, read_toml, to_dict, write_toml
 from facemeld.errors import UserError
 from facemeld.files import write_whole
+from facemeld.training import checkpoint
 from facemeld.training.precision import fastest_precision
 
 # options that may differ between the sessions of one run
 _FREE = ("data", "samples_from", "pictures", "processes", "precision", "log_every", "sample_every")
-_FREE += ("checkpoint_every", "keep_checkpoints", "on_unreadable")
+_FREE += ("checkpoint_every", "keep_checkpoints", "on_unreadable", "max_bad_steps")
 
 
 def open_run(
@@ -30,7 +31,7 @@ def open_run(
         UserError: the folder has checkpoints of other options, or must not have any.
     """
     described = out / "config.toml"
-    has_checkpoints = any((out / "checkpoints").glob("pictures-*.safetensors"))
+    has_checkpoints = checkpoint.any_in(out / "checkpoints")
     if has_checkpoints and resume == "never":
         raise UserError(
             "the run folder has checkpoints already",
@@ -39,8 +40,12 @@ def open_run(
         )
     if has_checkpoints and described.is_file():
         earlier = from_dict(TrainingConfig, read_toml(described), where=str(described))
-        mine, theirs = to_dict(config), to_dict(earlier)
-        changed = [k for k in mine if k not in _FREE and mine[k] != theirs[k]]
+        mine, theirs = dotted(to_dict(config)), dotted(to_dict(earlier))
+        changed = [
+            f"{name} (was {theirs.get(name)}, now {mine.get(name)})"
+            for name in sorted(mine | theirs)
+            if name not in _FREE and mine.get(name) != theirs.get(name)
+        ]
         if changed:
             raise UserError(
                 f"the run was started with other options: {', '.join(changed)}",
@@ -53,3 +58,4 @@ def open_run(
         config = dataclasses.replace(config, precision=fastest_precision(device))
     write_whole(described, lambda partial: write_toml(config, partial))
     return config
+

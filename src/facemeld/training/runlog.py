@@ -6,12 +6,47 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
+import torch
 from torch import Tensor
+
+from facemeld.training.processes import Team
+
+
+class Means:
+    """Means of the numbers of some iterations, over all processes.
+
+    Values that are not finite belong to steps that were left out, and are not averaged in.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[tuple[str, ...], Tensor] = {}  # 2 N: sums, and how many values
+
+    def add(self, numbers: dict[str, Tensor]) -> None:
+        """Collects one iteration's numbers; nothing is copied off the device yet."""
+        values = torch.stack([value.float() for value in numbers.values()])
+        finite = torch.isfinite(values)
+        rows = torch.stack([torch.where(finite, values, 0.0), finite.float()])
+        names = tuple(numbers)
+        self.sums[names] = self.sums[names] + rows if names in self.sums else rows
+
+    def take(self, team: Team) -> dict[str, float]:
+        """The means since the last call, by name; called by all processes alike."""
+        names = [name for group in self.sums for name in group]
+        both = torch.cat(list(self.sums.values()), dim=1)
+        self.sums = {}
+        team.add_up(both)
+        found: dict[str, list[float]] = {}
+        for name, total, count in zip(names, *both.tolist()):
+            sums = found.setdefault(name, [0.0, 0.0])
+            sums[0] += total
+            sums[1] += count
+        return {name: total / count for name, (total, count) in found.items() if count}
 
 
 class RunLog:
-    """Averages the numbers of the iterations since the last line and reports them.
+    """Writes a line of numbers where people and programs read them.
 
     Args:
         folder: the run folder; log.jsonl and TensorBoard events go there.
@@ -24,33 +59,34 @@ class RunLog:
 
         self.total = total
         self.events = SummaryWriter(folder)
-        self.file = (folder / "log.jsonl").open("a", encoding="utf-8")
-        self.sums: dict[str, tuple[Tensor, int]] = {}
+        self.file = _open_lines(folder / "log.jsonl")
         self.speed = Speed(start)
         self.bar = _progress_bar(total) if sys.stderr.isatty() else None
         if self.bar:
             self.task = self.bar.add_task("training", total=total, completed=start, speed="")
             self.bar.start()
 
-    def add(self, numbers: dict[str, Tensor]) -> None:
-        """Collects one iteration's numbers; nothing is copied off the device yet."""
-        for name, value in numbers.items():
-            total, count = self.sums.get(name, (0.0, 0))
-            self.sums[name] = (total + value.float(), count + 1)
+    def report(self, pictures: int, means: dict[str, float], left_out: int = 0) -> None:
+        """Writes the means since the last report.
 
-    def report(self, pictures: int) -> None:
-        """Writes the means since the last report."""
-        means = {name: float(total) / count for name, (total, count) in self.sums.items()}
-        self.sums = {}
+        Args:
+            pictures: seen so far.
+            means: by name.
+            left_out: iterations with a step that was left out, since the start of the run.
+        """
         rate, left = self.speed.measure(pictures, self.total)
         line = {"pictures": pictures, "pictures_per_second": round(rate, 2)}
         line |= {name: round(value, 5) for name, value in means.items()}
+        if left_out:
+            line["left_out"] = left_out
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
         for name, value in means.items():
             self.events.add_scalar(name, value, pictures)
         self.events.add_scalar("pictures_per_second", rate, pictures)
         text = f"{rate:.1f} pictures/s, {duration(left)} left"
+        if left_out:
+            text += f", {left_out} iterations with steps left out (not finite)"
         if self.bar:
             self.bar.update(self.task, completed=pictures, speed=text)
         else:
@@ -89,6 +125,17 @@ class Speed:
         rate = (pictures - self.pictures) / elapsed
         self.pictures, self.since, self.paused = pictures, self.now(), 0.0
         return rate, (total - pictures) / rate if rate > 0 else float("inf")
+
+
+def _open_lines(path: Path) -> TextIO:
+    """Opens a file to add lines; half a line, of a session that was killed, is cut off."""
+    file = path.open("a+", encoding="utf-8")
+    if file.seekable() and path.is_file():
+        file.seek(0)
+        content = file.read()
+        if not content.endswith("\n"):
+            file.truncate(len(content[: content.rfind("\n") + 1].encode()))
+    return file
 
 
 def duration(seconds: float) -> str:

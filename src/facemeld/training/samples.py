@@ -11,7 +11,7 @@ from PIL import Image
 from facemeld.config import TrainingConfig
 from facemeld.data.folders import scan_domains
 from facemeld.data.sampling import as_tensor, random_at
-from facemeld.data.store import PictureStore
+from facemeld.data.store import PictureStore, content
 from facemeld.errors import UserError
 from facemeld.images.read import centre_square, read_picture
 from facemeld.images.sheet import sheet
@@ -39,7 +39,7 @@ class SampleSheet:
             files = dict(zip(folders.domains, folders.files))
             chosen = {
                 d: np.stack(
-                    [np.asarray(centre_square(read_picture(f), size)) for f in _spread(files[d])]
+                    [np.asarray(centre_square(read_picture(content(f)), size)) for f in _spread(files[d])]
                 )
                 for d in self.domains
                 if d in files

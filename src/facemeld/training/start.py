@@ -1,0 +1,84 @@
+"""Fine-tuning: a run that starts from a model instead of from random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from facemeld.config import TrainingConfig, to_dict
+from facemeld.errors import UserError
+from facemeld.networks.bundle import Networks, load_model
+from facemeld.networks.model_folder import find_model, read_network_config
+from facemeld.networks.transfer import take_over
+from facemeld.training import checkpoint
+
+
+def check_start(config: TrainingConfig) -> None:
+    """Refuses a model that these networks cannot start from; builds and loads nothing large.
+
+    Raises:
+        UserError: no such model, or everything in it that does not fit.
+    """
+    with torch.device("meta"):
+        networks = Networks(config.network)
+    _start_networks(config, networks)
+
+
+def start_from_model(
+    config: TrainingConfig, networks: Networks, discriminator: nn.Module, say: Callable[[str], None]
+) -> bool:
+    """Takes over the weights of ``config.init``; heads are matched by the names of the domains.
+
+    A model folder has no discriminator, but where it is still inside its run folder, the newest
+    checkpoint beside it has one.
+
+    Returns:
+        Whether the discriminator was taken over, too.
+    """
+    theirs, mine = _start_networks(config, networks), config.network.domains
+    with_discriminator = _start_discriminator(find_model(config.init), discriminator, theirs, mine)
+    groups = {
+        "domains kept": [d for d in mine if d in theirs],
+        "new": [d for d in mine if d not in theirs],
+        "left out": [d for d in theirs if d not in mine],
+    }
+    told = [f"{what} {', '.join(names)}" for what, names in groups.items() if names]
+    told.append("with its discriminator" if with_discriminator else "with a new discriminator")
+    say(f"starting from {config.init}: {'; '.join(told)}")
+    return with_discriminator
+
+
+def _start_networks(config: TrainingConfig, networks: Networks) -> tuple[str, ...]:
+    """Returns the model's domains."""
+    model = load_model(find_model(config.init))
+    unfit = []
+    for name, source in model.named_children():
+        target = getattr(networks, name)
+        domains = model.config.domains, config.network.domains
+        if problem := take_over(source.state_dict(), target, *domains):
+            unfit.append(f"{name}: {problem}")
+    if unfit:
+        raise UserError(
+            "the model does not fit the networks of this run: " + "; ".join(unfit),
+            where=config.init,
+            fix=f"options that differ from the model's: {_differences(config)}",
+        )
+    return model.config.domains
+
+
+def _start_discriminator(
+    model: Path, discriminator: nn.Module, theirs: tuple[str, ...], mine: tuple[str, ...]
+) -> bool:
+    found = checkpoint.newest_valid(
+        model.parent / "checkpoints", lambda warning: None, part="discriminator"
+    )
+    return found is not None and not take_over(found[0], discriminator, theirs, mine)
+
+
+def _differences(config: TrainingConfig) -> str:
+    run, model = to_dict(config.network), to_dict(read_network_config(find_model(config.init)))
+    names = [n for n in run if n != "domains" and run[n] != model[n]]
+    return ", ".join(f"{n} (model {model[n]}, run {run[n]})" for n in names) or "none"

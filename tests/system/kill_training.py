@@ -1,0 +1,118 @@
+"""Kills training with SIGKILL at random moments, resumes it, and compares it with a run left alone.
+
+    python tests/system/kill_training.py --moments 30
+
+Every second moment is one while a checkpoint is being written. Prints a line of JSON a recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS / "training")]
+
+from drawn_faces import write_faces  # noqa: E402
+from tiny_runs import RECIPES, tiny_config  # noqa: E402
+
+from facemeld.config import TrainingConfig  # noqa: E402
+from facemeld.training.loop import train  # noqa: E402
+
+PICTURES = 80  # ten iterations, each of which is saved
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--moments", type=int, default=30, help="how often each recipe is killed")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        faces = write_faces(Path(folder) / "faces")
+        for recipe in RECIPES:
+            told = kill_and_compare(recipe, faces, Path(folder) / recipe, given.moments, given.seed)
+            print(json.dumps(told), flush=True)
+
+
+def kill_and_compare(recipe: str, faces: Path, root: Path, moments: int, seed: int) -> dict:
+    """How often a run of this recipe was killed, how often while it wrote, and how it ended."""
+    config = tiny_config(recipe, faces, pictures=PICTURES, checkpoint_every=8, sample_every=10**6)
+    chance = random.Random(seed)
+    began = time.monotonic()
+    wait(start(config, root / "alone"))
+    seconds = time.monotonic() - began
+    expected = results(root / "alone")
+
+    killed = while_writing = runs = differing = 0
+    while killed < moments:
+        out = root / str(runs)
+        runs += 1
+        while killed < moments and not (out / "model" / "samples.jpg").exists():
+            process = start(config, out)
+            time.sleep(chance.uniform(0, seconds))
+            if killed % 2:
+                wait_for_writing(out / "checkpoints")
+            if not ended(process):
+                os.kill(process, signal.SIGKILL)
+                os.waitpid(process, 0)
+                killed += 1
+                while_writing += any(out.glob("checkpoints/*.partial"))
+        wait(start(config, out))
+        differing += results(out) != expected
+    return {
+        "recipe": recipe,
+        "killed": killed,
+        "while_writing": while_writing,
+        "runs": runs,
+        "differing": differing,
+    }
+
+
+def start(config: TrainingConfig, out: Path) -> int:
+    """Trains in a process of its own; returns its number."""
+    process = os.fork()  # a fresh interpreter would spend most of its time importing torch
+    if process:
+        return process
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        train(config, out)
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def wait(process: int) -> None:
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, "training failed"
+
+
+def ended(process: int) -> bool:
+    """Whether it has ended by itself, which it must have done well."""
+    number, status = os.waitpid(process, os.WNOHANG)
+    assert os.waitstatus_to_exitcode(status) == 0, "training failed"
+    return bool(number)
+
+
+def wait_for_writing(folder: Path) -> None:
+    """Returns as soon as a checkpoint is being written, or after a second."""
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        if folder.is_dir() and any(name.endswith(".partial") for name in os.listdir(folder)):
+            return
+
+
+def results(run: Path) -> dict[str, bytes]:
+    """The last checkpoint and the model, byte by byte."""
+    newest = max(run.glob("checkpoints/*.safetensors"))
+    return {file.name: file.read_bytes() for file in (newest, run / "model" / "model.safetensors")}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Fine-tuning: what a run takes over from a model, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from drawn_faces import write_faces
+from tiny_runs import checkpoints, tensors_of, tiny_config
+from torch import Tensor
+
+from facemeld.cli.train import _training_config
+from facemeld.config import TrainingConfig, preset
+from facemeld.errors import UserError
+from facemeld.networks.bundle import load_model
+from facemeld.networks.model_folder import find_model, read_network_config
+from facemeld.networks.transfer import take_over
+from facemeld.training.checkpoint import load
+from facemeld.training.loop import train
+
+HEADS = {
+    "style_encoder.heads.weight": 3,
+    "style_encoder.heads.bias": 3,
+    "mapping_network.heads.1.weight": 3,
+    "mapping_network.heads.0.bias": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def other_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new domain before and between the known one: bird, dog and fish, and no cat."""
+    root = tmp_path_factory.mktemp("other")
+    return write_faces(root / "pictures", {"bird": 3, "dog": 4, "fish": 3})
+
+
+def first_state(config: TrainingConfig, run: Path) -> dict[str, Tensor]:
+    """The weights before anything was learned: learning rates of zero leave them as they are."""
+    still = dataclasses.replace(
+        config, learning_rate=0.0, mapping_learning_rate=0.0, weight_decay=0.0, pictures=8
+    )
+    train(still, run)
+    return tensors_of(run)
+
+
+def test_everything_is_taken_over_and_heads_by_name(
+    finished: Path, recipe_name: str, other_faces: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    config = tiny_config(recipe_name, other_faces)
+    model = load_model(finished / "model").state_dict()  # of cat, dog
+    fresh = first_state(config, tmp_path / "fresh")
+    config = dataclasses.replace(config, init=str(finished / "model"))
+    tuned = first_state(config, tmp_path / "tuned")
+    told = capsys.readouterr().err
+    assert "domains kept dog; new bird, fish; left out cat; with its discriminator" in told
+
+    for name, count in HEADS.items():
+        mine = tuned[f"networks.{name}"].unflatten(0, (count, -1))
+        theirs = model[name].unflatten(0, (2, -1))
+        new = fresh[f"networks.{name}"].unflatten(0, (count, -1))
+        assert torch.equal(mine[1], theirs[1]), name
+        assert torch.equal(mine[0], new[0]) and torch.equal(mine[2], new[2]), name
+        assert not torch.equal(mine[1], new[1]) or "bias" in name, name
+    refitted = ("style_encoder.domain_weight", "style_encoder.domain_bias")  # to the new pictures
+    for name, tensor in model.items():
+        if "heads" not in name and name not in refitted:
+            assert torch.equal(tuned[f"networks.{name}"], tensor), name
+            assert torch.equal(tuned[f"ema.{name}"], tensor), name
+
+    discriminator, _ = load(checkpoints(finished)[-1])
+    (last,) = [n for n in tuned if n.startswith("discriminator.heads") and "bias" in n][-1:]
+    assert torch.equal(tuned[last].unflatten(0, (3, -1))[1], discriminator[last][1:])
+
+
+def test_a_fine_tuned_run_resumes_without_its_model(
+    finished: Path, recipe_name: str, other_faces: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(recipe_name, other_faces, init=str(finished / "model"), pictures=24)
+    train(config, tmp_path / "whole")
+    expected = tensors_of(tmp_path / "whole")
+    again = dataclasses.replace(config, checkpoint_every=8)
+    train(again, tmp_path / "cut")
+    for late in checkpoints(tmp_path / "cut")[1:]:
+        late.unlink()
+    moved = (finished / "model").rename(finished / "gone")
+    try:
+        train(again, tmp_path / "cut")
+    finally:
+        moved.rename(finished / "model")
+    mine = tensors_of(tmp_path / "cut")
+    assert all(torch.equal(mine[name], expected[name]) for name in expected)
+    assert "Fine-tuned from `model`" in (tmp_path / "cut" / "model" / "README.md").read_text()
+
+
+def test_a_model_that_does_not_fit_is_refused_with_all_that_differs(
+    finished: Path, recipe_name: str, faces: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(recipe_name, faces, init=str(finished / "model"))
+    wider = dataclasses.replace(config.network, widths=(12, 16), mapping_width=20)
+    with pytest.raises(UserError, match="does not fit") as caught:
+        train(dataclasses.replace(config, network=wider), tmp_path / "run")
+    assert "from_rgb.weight (8 x 3 x 3 x 3 there, 12 x 3 x 3 x 3 here)" in caught.value.what
+    assert "mapping_network: " in caught.value.what
+    assert "widths (model [8, 16], run [12, 16])" in caught.value.fix
+    assert "mapping_width (model 16, run 20)" in caught.value.fix
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_model_is_refused(faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such model"):
+        train(tiny_config("starganv2", faces, init=str(tmp_path / "none")), tmp_path / "run")
+
+
+def test_nothing_is_copied_unless_all_fits() -> None:
+    module = torch.nn.Linear(2, 2)
+    before = module.weight.clone()
+    weights = {"weight": torch.zeros(2, 2), "bias": torch.zeros(3), "more": torch.zeros(())}
+    assert take_over(weights, module, ("a",), ("a",)) == (
+        "bias (3 there, 2 here), more (a number there, absent here)"
+    )
+    assert torch.equal(module.weight, before)
+
+
+# -- options ----------------------------------------------------------------------------------
+
+
+def test_the_models_network_options_hold_unless_given() -> None:
+    config = _training_config("smoke", None, {"init": "faces", "network.discriminator": "resnet"})
+    model = read_network_config(find_model("faces"))
+    assert config.init == "faces" and config.batch_size == preset("smoke").batch_size
+    assert config.network == dataclasses.replace(model, discriminator="resnet")
+
+
+def test_late_weights_begin_as_the_others() -> None:
+    given = {"late_weights.cycle": 5.0, "weights.style": 3.0}
+    config = _training_config("starganv2", None, given)
+    assert config.late_weights == dataclasses.replace(config.weights, cycle=5.0)
+    assert config.late_weights.style == 3.0
+    with pytest.raises(UserError, match="late_weights.cycel"):
+        _training_config("starganv2", None, {"late_weights.cycel": 5.0})
