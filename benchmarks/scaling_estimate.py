@@ -1,4 +1,4 @@
-"""Step time and communication on many GPUs, estimated on paper; prints the tables of docs/scaling.md.
+"""Step time and communication on many GPUs, estimated on paper: the tables of docs/scaling.md.
 
     python benchmarks/scaling_estimate.py
 

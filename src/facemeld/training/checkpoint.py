@@ -75,7 +75,7 @@ def save(folder: Path, tensors: dict[str, Tensor], facts: dict, *, keep: int) ->
         UserError: it could not be written; earlier checkpoints are untouched.
     """
     path = folder / _name(facts)
-    # one entry: safetensors writes several in a random order, and equal runs shall write equal files
+    # one entry, since safetensors writes several in a random order: equal runs, equal files
     metadata = {"facts": json.dumps(facts | {"checksum": _checksum(tensors)})}
     write_whole(path, lambda partial: save_file(tensors, partial, metadata=metadata))
     for killed in folder.glob("pictures-*.partial"):  # a session that was killed while it wrote

@@ -6,8 +6,13 @@ the fused optimisers read it, and reaches this side one iteration later.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
+
+from facemeld.errors import UserError
+from facemeld.training import checkpoint
 
 
 class StepGuard:
@@ -56,3 +61,15 @@ class StepGuard:
         """The arguments that make an equal guard, for a checkpoint."""
         left_out, in_a_row = self.counts.tolist()
         return {"left_out": left_out, "in_a_row": in_a_row}
+
+
+def not_finite(in_a_row: int, checkpoints: Path) -> UserError:
+    """What ends a run whose numbers are past mending; names the last good checkpoint."""
+    good = checkpoint.last_good(checkpoints)
+    hint = f", from there: --resume {good}" if good else ""
+    return UserError(
+        f"{in_a_row} iterations in a row had a loss or gradient that is not finite; their "
+        "steps were left out",
+        where=f"last good checkpoint: {good}" if good else "there is no good checkpoint",
+        fix=f"train into another folder with a lower learning rate or precision fp32{hint}",
+    )

@@ -31,13 +31,12 @@ from facemeld.networks.swin import swin_parameters
 from facemeld.training import checkpoint
 from facemeld.training.card import training_card
 from facemeld.training.ema import MovingAverage
-from facemeld.training.guard import StepGuard
+from facemeld.training.guard import StepGuard, not_finite
 from facemeld.training.lean import LeanRecipe
 from facemeld.training.processes import (
     SharedFlag,
     Team,
-    cores,
-    device_of,
+    best_size,
     launch,
     torchrun_size,
     torchrun_team,
@@ -207,7 +206,7 @@ class _Run:
                 stopped = stop.poll(interruption.asked)
                 bad_in_a_row = self.guard.end_iteration()
                 if bad_in_a_row >= config.max_bad_steps:
-                    raise self._not_finite(bad_in_a_row)
+                    raise not_finite(bad_in_a_row, self.out / "checkpoints")
                 means.add(numbers)
                 averages = means.take(team) if self._every(config.log_every) else None
                 if log is None:
@@ -375,17 +374,6 @@ class _Run:
         self.ema.average.load_state_dict(self.networks.state_dict())
         return started
 
-    def _not_finite(self, in_a_row: int) -> UserError:
-        """What ends a run whose numbers are past mending."""
-        good = checkpoint.last_good(self.out / "checkpoints")
-        hint = f", from there: --resume {good}" if good else ""
-        return UserError(
-            f"{in_a_row} iterations in a row had a loss or gradient that is not finite; their "
-            "steps were left out",
-            where=f"last good checkpoint: {good}" if good else "no good checkpoint",
-            fix=f"train into another folder with a lower learning rate or precision fp32{hint}",
-        )
-
     def _say(self, text: str) -> None:
         """A line for the person, from one process only."""
         if self.team.leads:
@@ -407,7 +395,4 @@ def _processes(config: TrainingConfig) -> int:
     process a core."""
     if asked := torchrun_size() or config.processes:
         return asked
-    if config.recipe != "lean" or device_of().type != "cpu":
-        return 1
-    sources = config.batch_size // 2
-    return max(n for n in range(1, sources + 1) if n <= cores() and sources % n == 0)
+    return best_size(config.batch_size // 2) if config.recipe == "lean" else 1

@@ -149,6 +149,13 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def best_size(samples: int) -> int:
+    """Processes that share out this many samples evenly: as many as there are cores, on a CPU."""
+    if device_of().type != "cpu":
+        return 1
+    return max(n for n in range(1, samples + 1) if n <= cores() and samples % n == 0)
+
+
 def device_of(local_rank: int = 0) -> torch.device:
     """The device of the process with this rank on its machine: a GPU of its own, or the CPU."""
     if not torch.cuda.is_available():

@@ -58,4 +58,3 @@ def open_run(
         config = dataclasses.replace(config, precision=fastest_precision(device))
     write_whole(described, lambda partial: write_toml(config, partial))
     return config
-

@@ -11,6 +11,7 @@ from PIL import Image
 from facemeld.config import TrainingConfig
 from facemeld.data.folders import scan_domains
 from facemeld.data.sampling import as_tensor, random_at
+from facemeld.data.shards import ShardPicture
 from facemeld.data.store import PictureStore, content
 from facemeld.errors import UserError
 from facemeld.images.read import centre_square, read_picture
@@ -38,9 +39,7 @@ class SampleSheet:
             folders = scan_domains(config.samples_from, at_least=1)
             files = dict(zip(folders.domains, folders.files))
             chosen = {
-                d: np.stack(
-                    [np.asarray(centre_square(read_picture(content(f)), size)) for f in _spread(files[d])]
-                )
+                d: np.stack([_read(f, size) for f in _spread(files[d])])
                 for d in self.domains
                 if d in files
             }
@@ -88,6 +87,11 @@ class SampleSheet:
         path = folder / (name or f"pictures-{pictures:012d}.jpg")
         write_picture(sheet(rows, column_labels=names), path, settings=None)
         return path
+
+
+def _read(file: Path | ShardPicture, size: int) -> np.ndarray:
+    """The centre square of one picture. -> H W 3 bytes"""
+    return np.asarray(centre_square(read_picture(content(file)), size))
 
 
 def _spread(items):
