@@ -71,7 +71,7 @@ def test_an_interrupted_run_goes_on_to_the_same_model(
     try:
         wait_for(out / "log.jsonl", process)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to both processes of the run
-        told, progress = process.communicate(timeout=120)
+        told, progress = process.communicate(timeout=300)
     finally:
         process.kill()
     assert process.returncode == 130, progress
@@ -99,11 +99,11 @@ def test_sigterm_saves_and_leaves_with_all_processes(faces: Path, tmp_path: Path
         wait_for(out / "log.jsonl", process)
         process.terminate()
         asked = time.monotonic()
-        told, progress = process.communicate(timeout=120)
+        told, progress = process.communicate(timeout=300)
     finally:
         process.kill()
     assert process.returncode == 143, progress
-    assert time.monotonic() - asked < 20
+    assert time.monotonic() - asked < 60
     assert told == "" and "Traceback" not in progress and "saved at" in progress
     (saved,) = (out / "checkpoints").iterdir()
     assert f"saved at {int(saved.stem.split('-')[1])} pictures" in progress
@@ -126,7 +126,7 @@ def test_a_job_of_torchrun_that_loses_a_rank_goes_on_with_another_number(
     try:
         wait_for(out / "checkpoints" / "pictures-000000000032.safetensors", job)
         os.kill(rank_of(out, 1), signal.SIGKILL)
-        told, progress = job.communicate(timeout=120)
+        told, progress = job.communicate(timeout=300)
     finally:
         job.kill()
     assert job.returncode == 1 and told == "" and not (out / "model").exists()
@@ -152,7 +152,7 @@ def rank_of(out: Path, rank: int) -> int:
 
 def wait_for(file: Path, process: subprocess.Popen) -> None:
     """Returns as soon as the run has written this file."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (file.is_file() and file.stat().st_size):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline

@@ -17,7 +17,7 @@ import torch
 
 from facemeld.errors import UserError
 from facemeld.training.guard import StepGuard
-from facemeld.training.processes import SharedFlag, Team, launch
+from facemeld.training.processes import SharedFlag, Team, best_size, cores, launch
 
 
 def network() -> torch.nn.Linear:
@@ -162,6 +162,17 @@ def test_a_mistake_of_the_person_is_told_once(
     assert "Traceback" not in capfd.readouterr().err
     assert not multiprocessing.active_children()
     assert time.monotonic() - began < 25  # far below the time-outs of torch.distributed
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="not on this system")
+def test_only_the_cores_that_this_process_may_use_count() -> None:
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(mine)})
+    try:
+        assert cores() == 1 and best_size(8) == 1
+    finally:
+        os.sched_setaffinity(0, mine)
+    assert cores() == len(mine) and 8 % best_size(8) == 0
 
 
 def test_a_process_that_dies_ends_the_run_quickly(capfd: pytest.CaptureFixture[str]) -> None:

@@ -40,6 +40,17 @@ def test_all_impossible_options_are_reported_before_anything_is_made(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_number_of_ranks_that_does_not_divide_the_batch_is_refused(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    for recipe, words in (("starganv2", "8 sources .* evenly by 3"), ("lean", "4 sources .* by 3")):
+        with pytest.raises(UserError, match=words):
+            train(tiny_config(recipe, faces), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_without_a_data_folder_nothing_is_scanned(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no training pictures"):
         train(tiny_config("lean"), tmp_path / "run")

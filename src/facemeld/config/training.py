@@ -157,6 +157,8 @@ class TrainingConfig:
                 found.append("batch_size must be even: the lean recipe uses each source twice")
         elif network.discriminator != "resnet":
             found.append(f"the {self.recipe} recipe needs discriminator = resnet (R1 on pixels)")
+        if self.init and self.swin_weights:
+            found.append("init and swin_weights exclude each other: a model brings its own weights")
         if network.skips == "masked":
             found.append(
                 "skips = masked need a face landmark network, which training does not have yet; "
