@@ -27,6 +27,7 @@ from urllib.parse import urljoin, urlsplit
 from facemeld import __version__
 from facemeld.data.catalogue import sha256_of
 from facemeld.errors import UserError
+from facemeld.files import locked
 from facemeld.images.read import shown
 
 _CHUNK = 1 << 16
@@ -123,24 +124,11 @@ class _Partial:
     def locked(self) -> Iterator[None]:
         """Nobody else may write here meanwhile; the lock goes with the process."""
         try:
-            import fcntl
-        except ImportError:  # Windows: two downloads of one file at once are not noticed
-            yield
-            return
-        with self.path.open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    "another download of this file is running",
-                    where=shown(self.path),
-                    fix="wait for it, or stop it",
-                ) from None
-            try:
+            with locked(self.path, what="another download of this file"):
                 yield
-            finally:
-                if self.path.exists() and not self.size:
-                    self.path.unlink()
+        finally:
+            if self.path.exists() and not self.size:
+                self.path.unlink()
 
     @property
     def size(self) -> int:
