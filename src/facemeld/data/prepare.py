@@ -299,24 +299,24 @@ def _mark_copies(records: list[Record]) -> None:
     # `good` is sorted by name, and sorting is stable
     good.sort(key=lambda record: -record["width"] * record["height"])
     first_of: dict[str, Record] = {}
-    different = []
     for record in good:
-        first = first_of.setdefault(record["sha256"], record)
-        if first is record:
-            different.append(record)
-        else:
-            _reject_copy(record, first, "exact copy")
+        first_of.setdefault(record["sha256"], record)
+    different = list(first_of.values())
     signatures = [Signature.unpack(record["signature"]) for record in different]
     for index, copy in near_duplicates(signatures).items():
         mirrored = ", mirrored" if copy.mirrored else ""
         kind = f"near copy ({copy.signs} of 255 signs differ{mirrored})"
         _reject_copy(different[index], different[copy.of], kind)
+    for record in good:
+        if (first := first_of[record["sha256"]]) is not record:
+            _reject_copy(record, first, "exact copy")
 
 
-def _reject_copy(record: Record, stays: Record, kind: str) -> None:
-    other = "" if record["domain"] == stays["domain"] else ", which is of another domain"
-    record["rejected"] = f"{kind}: of {shown(stays['source'])}{other}"
-    record["copy_of"] = stays["source"]
+def _reject_copy(record: Record, original: Record, kind: str) -> None:
+    other = "" if record["domain"] == original["domain"] else ", which is of another domain"
+    record["rejected"] = f"{kind}: of {shown(original['source'])}{other}"
+    # the original may itself be a copy of what stays
+    record["copy_of"] = original.get("copy_of", original["source"])
 
 
 def _split(record: Record, options: PrepareOptions) -> str:

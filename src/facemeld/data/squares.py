@@ -6,6 +6,7 @@ Runs in worker processes, so that all that goes in and out can be pickled.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,12 +21,11 @@ from facemeld.errors import UserError
 from facemeld.files import write_whole
 from facemeld.images.read import (
     DEFAULT_LIMITS,
-    centre_square,
     open_header,
+    orientation,
     read_file,
     read_picture,
     shown,
-    upright_size,
 )
 from facemeld.images.write import encode_photograph
 
@@ -101,9 +101,8 @@ def _square(job: SquareJob, content: bytes) -> tuple[Image.Image, dict[str, Any]
         raise UserError("the picture is empty (0 bytes)")
     with open_header(content, where="") as header:
         width, height = header.size
-        reducible = header.format in ("JPEG", "MPO")
-        if reducible:
-            width, height = upright_size(header)
+        # only a JPEG may be decoded at a fraction of its size
+        lies = orientation(header) if header.format in ("JPEG", "MPO") else None
     if min(width, height) < job.smallest:
         raise UserError(f"too small: {width} x {height} pixels, {job.smallest} are the least")
     if job.aligner is not None:
@@ -115,19 +114,50 @@ def _square(job: SquareJob, content: bytes) -> tuple[Image.Image, dict[str, Any]
         square, matrix = found
         transform = {"matrix": [[round(float(x), 4) for x in row] for row in matrix]}
     else:
-        # a JPEG may be decoded at a fraction of its size, if that leaves twice what is wanted
-        photograph = read_picture(content, enough=-(-2 * job.size // 3))
-        if not reducible:
+        photograph = read_picture(content, enough=-(-2 * job.size // 3))  # leaves twice the size
+        if lies is None:
             width, height = photograph.size
-        square = centre_square(photograph, job.size, reducing_gap=2.0)
+        elif lies in (5, 6, 7, 8):
+            width, height = height, width
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
-        transform = {"box": [left, top, left + side, top + side]}
+        box = (left, top, left + side, top + side)
+        square = _cut(photograph, (width, height), box, lies or 1, job.size)
+        transform = {"box": list(box)}
     looks = signature(square)
     if looks.contrast < LEAST_CONTRAST:
         raise UserError("blank: it shows nothing but one colour")
     facts = {"width": width, "height": height, "transform": transform, "signature": looks.pack()}
     return square, facts
+
+
+def _cut(
+    photograph: Image.Image,
+    original: tuple[int, int],
+    box: tuple[int, int, int, int],
+    lies: int,
+    size: int,
+) -> Image.Image:
+    """A box, in pixels of the upright original, resized to a square.
+
+    Args:
+        photograph: upright; perhaps decoded at 1/2, 1/4 or 1/8, rounded up to whole pixels.
+        original: width and height of the upright original.
+        box: left, top, right, bottom.
+        lies: EXIF orientation before it was made upright: on which sides the rounding is now.
+        size: side of the result.
+    """
+    shrunk = round(original[0] / photograph.width)
+    right_of = photograph.width * shrunk - original[0] if lies in (2, 3, 6, 7) else 0
+    below = photograph.height * shrunk - original[1] if lies in (3, 4, 7, 8) else 0
+    left, right = ((x + right_of) / shrunk for x in box[::2])
+    top, bottom = ((y + below) / shrunk for y in box[1::2])
+    # cut out first: resize() would let pixels from outside the box bleed in
+    x, y = math.floor(left), math.floor(top)
+    piece = photograph.crop((x, y, math.ceil(right), math.ceil(bottom)))
+    inside = (left - x, top - y, right - x, bottom - y)
+    # a gap of 2 averages whole blocks first where much is shrunk: half the time, 54 dB from without
+    return piece.resize((size, size), Image.Resampling.LANCZOS, box=inside, reducing_gap=2.0)
 
 
 @cache
