@@ -86,7 +86,7 @@ def test_without_a_published_hash_the_first_download_decides(
         assert f"{DIGEST}, as at the first download" in told[-1]
         path.unlink()
         server.content = b"other"
-        with pytest.raises(UserError, match="not the published file"):
+        with pytest.raises(UserError, match="not the file that was downloaded first"):
             download("tiny", patience=QUICK)
         assert not path.exists()
         path.write_bytes(b"other")
@@ -205,7 +205,12 @@ def test_the_listing_says_what_is_here(home: Path, monkeypatch: pytest.MonkeyPat
         rows = {row["name"]: row for row in listing()}
         assert rows["tiny"]["path"] is None and rows["tiny"]["sha256"] is None
         download("tiny", patience=QUICK)
+        path = home / "weights" / "tiny.pth"
+        path.rename(path.with_name("tiny.pth.partial"))
+        assert {row["name"]: row for row in listing()}["tiny"]["partial"] == len(CONTENT)
+        path.with_name("tiny.pth.partial").rename(path)
     row = {row["name"]: row for row in listing()}["tiny"]
+    assert row["partial"] == 0
     assert row["path"] == str(home / "weights" / "tiny.pth")
     assert row["sha256"] == DIGEST and not row["pinned"]
 

@@ -23,6 +23,7 @@ from loopback_server import (
 )
 
 from facemeld.data import transfer
+from facemeld.data.addresses import check_address
 from facemeld.data.transfer import Patience, fetch
 from facemeld.errors import UserError
 
@@ -299,12 +300,12 @@ def test_redirects_to_other_addresses_are_refused(to: Path, target: str) -> None
 def test_nobody_else_redirects_to_this_machine() -> None:
     stranger = "https://example.com/file"
     with pytest.raises(UserError, match="not allowed"):
-        transfer._check_address("http://127.0.0.1/secret", came_from=stranger)
+        check_address("http://127.0.0.1/secret", came_from=stranger)
     with pytest.raises(UserError, match="not allowed"):
-        transfer._check_address("https://localhost/secret", came_from=stranger)
+        check_address("https://localhost/secret", came_from=stranger)
     with pytest.raises(UserError, match="not allowed"):
-        transfer._check_address("http://example.com/file", came_from=stranger)
-    transfer._check_address("https://cdn.example.com/file", came_from=stranger)
+        check_address("http://example.com/file", came_from=stranger)
+    check_address("https://cdn.example.com/file", came_from=stranger)
 
 
 @pytest.mark.parametrize("url", ["http://example.com/x", "file:///etc/passwd", "x", "https:///x"])

@@ -59,7 +59,7 @@ def prepare(
         done = run(source, out, options, processes=processes, progress=progress)
     if json:
         facts = {"out": str(done.out), "kept": done.kept, "left_out": done.reasons}
-        print(json_format.dumps(facts, indent=2, ensure_ascii=False))
+        print(json_format.dumps(facts, indent=2))
     else:
         _print_prepared(done)
 
@@ -141,10 +141,13 @@ def _lines(paths: list[Path]) -> str:
 def _table(rows: list[dict]) -> str:
     lines = []
     for row in rows:
-        size = "? MB" if row["size"] is None else f"{max(1, round(row['size'] / 1e6))} MB"
-        state = row["path"] or "not here"
+        size = row["size"]
+        size = "unknown" if size is None else f"{size / 1e6:.0f} MB" if size > 1e6 else "< 1 MB"
+        partly = f"{row['partial'] / 1e6:.0f} MB are here" if row["partial"] else "not here"
+        state = row["path"] or partly
         lines.append(
             f"{row['name']:26} {row['kind']:11} {size:>7}  {row['licence']:24} {state}\n"
             f"    {row['purpose']}"
         )
-    return "\n".join([*lines, "", "facemeld download NAME fetches one; --json tells more of each"])
+    lines += ["", "facemeld download NAME fetches one; --json tells more of each"]
+    return "\n".join(lines)

@@ -35,11 +35,15 @@ bytes of a download, files of an archive."""
 
 
 def listing(weights_dir: Path | None = None) -> list[dict]:
-    """The catalogue, one dict an entry, with where it is on this machine (not verified)."""
+    """The catalogue, one dict an entry.
+
+    ``path`` is where it is on this machine (not verified) or None, ``partial`` the bytes that an
+    interrupted download has fetched.
+    """
     rows = []
     for name, entry in {**WEIGHTS, **DATA_SETS}.items():
-        path = locate(name, weights_dir)
-        digest = entry.sha256 or recorded_sha256(_place(name))
+        path, place = locate(name, weights_dir), _place(name)
+        partial = [p for p in place.parent.glob(f"{place.name}*.partial") if p.is_file()]
         rows.append(
             {
                 "name": name,
@@ -49,10 +53,11 @@ def listing(weights_dir: Path | None = None) -> list[dict]:
                 "licence": entry.licence,
                 "terms": entry.terms,
                 "url": entry.url,
-                "sha256": digest,
+                "sha256": entry.sha256 or recorded_sha256(place),
                 "pinned": entry.sha256 is not None,
                 "note": entry.note,
                 "path": None if path is None else str(path),
+                "partial": sum(p.stat().st_size for p in partial),
             }
         )
     return rows
@@ -194,8 +199,18 @@ def _fetch(
         if progress is not None:
             progress("downloading", done, total)
 
+    # without a published SHA-256, the expected one is that of the first download
+    expected = (
+        "the file that was downloaded first" if entry.sha256 is None else "the published file"
+    )
     return fetch(
-        entry.url, to, sha256=sha256, size=entry.size, patience=patience, progress=received
+        entry.url,
+        to,
+        sha256=sha256,
+        size=entry.size,
+        expected=expected,
+        patience=patience,
+        progress=received,
     )
 
 

@@ -208,7 +208,7 @@ class _Run:
             self._pack(kept, domains)
         manifest = [_manifest_entry(record) for record in records]
         write_text(self.out / DOMAINS, json.dumps(domains) + "\n")
-        self._write_sheet(kept, [r for r in records if "copy_of" in r], domains)
+        self._write_sheet(kept, [r for r in records if "signs" in r], domains)
         write_text(self.out / MANIFEST, "".join(map(as_line, manifest)))
         return manifest
 
@@ -245,7 +245,7 @@ class _Run:
     def _write_sheet(
         self, kept: list[Record], copies: list[Record], domains: tuple[str, ...]
     ) -> None:
-        """Some pictures of each domain, and below them copies that were dropped."""
+        """Some pictures of each domain; below them near copies, the least alike first."""
         rows, labels = [], []
         for domain in domains:
             some = sorted((r for r in kept if r["domain"] == domain), key=lambda r: r["sha256"])
@@ -253,10 +253,10 @@ class _Run:
             labels.append(f"{domain} ({len(some)})")
         if copies:
             by_source = {record["source"]: record for record in kept}
-            some = copies[:_SHEET_COLUMNS]
+            some = sorted(copies, key=lambda record: -record["signs"])[:_SHEET_COLUMNS]
             rows.append([self._small(by_source[record["copy_of"]]) for record in some])
             rows.append([self._small(record) for record in some])
-            labels += ["kept", "dropped as a copy"]
+            labels += ["kept", "dropped as near copies"]
         page = sheet(rows, row_labels=labels, cell=_SHEET_CELL)
         content = encode_photograph(page, ".jpg", quality=90)
         write_whole(self.out / SHEET, lambda path: path.write_bytes(content))
@@ -307,6 +307,7 @@ def _mark_copies(records: list[Record]) -> None:
         mirrored = ", mirrored" if copy.mirrored else ""
         kind = f"near copy ({copy.signs} of 255 signs differ{mirrored})"
         _reject_copy(different[index], different[copy.of], kind)
+        different[index]["signs"] = copy.signs
     for record in good:
         if (first := first_of[record["sha256"]]) is not record:
             _reject_copy(record, first, "exact copy")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import http.client
-import ipaddress
 import json
 import os
 import shutil
@@ -22,18 +21,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from facemeld import __version__
+from facemeld.data.addresses import Redirects, check_address
 from facemeld.data.catalogue import sha256_of
 from facemeld.errors import UserError
 from facemeld.files import locked
 from facemeld.images.read import shown
 
 _CHUNK = 1 << 16
-_MOST_REDIRECTS = 5
 _LONGEST_WAIT = 60.0  # seconds, whatever the server asks for
 _SPARE = 50 * 10**6  # bytes to leave free on the disk
+_OPENER = urllib.request.build_opener(Redirects)
 _WORTH_ANOTHER_TRY = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -67,6 +67,7 @@ def fetch(
     *,
     sha256: str | None = None,
     size: int | None = None,
+    expected: str = "the published file",
     most_bytes: int = 200 * 10**9,
     patience: Patience = Patience(),
     progress: Callable[[int, int | None], object] | None = None,
@@ -80,6 +81,7 @@ def fetch(
         to: the file to write; an existing one is replaced only by a verified one.
         sha256: what the content must have, if known.
         size: bytes it must have, if known.
+        expected: what file has that SHA-256, for the error when this one is another.
         most_bytes: what to refuse.
         patience: how long to try.
         progress: called with (bytes so far, bytes in all if known).
@@ -91,7 +93,7 @@ def fetch(
         UserError: no connection, a dead link, another file than expected, no room on the disk, an
             address that is not allowed; what has arrived is kept where it can be continued.
     """
-    _check_address(url)
+    check_address(url)
     to.parent.mkdir(parents=True, exist_ok=True)
     partial = _Partial(to)
     with partial.locked():
@@ -105,7 +107,7 @@ def fetch(
         if sha256 is not None and digest != sha256:
             partial.clear()
             raise UserError(
-                f"not the published file: SHA-256 is {digest}, expected {sha256}",
+                f"not {expected}: SHA-256 is {digest}, expected {sha256}",
                 where=url,
                 fix="try once more; if it stays so, the publisher has changed the file",
             )
@@ -361,47 +363,3 @@ def _validator(response: http.client.HTTPResponse) -> str | None:
     if tag.startswith('"'):
         return tag
     return response.headers.get("Last-Modified")
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows few redirects, only to addresses that would be allowed, never back from https."""
-
-    max_redirections = _MOST_REDIRECTS
-
-    def redirect_request(self, request, file, code, message, headers, new_url):
-        new_url = urljoin(request.full_url, new_url)
-        _check_address(new_url, came_from=request.full_url)
-        return super().redirect_request(request, file, code, message, headers, new_url)
-
-
-_OPENER = urllib.request.build_opener(_Redirects)
-
-
-def _check_address(url: str, came_from: str | None = None) -> None:
-    try:
-        parts = urlsplit(url)
-        local = _is_this_machine(parts.hostname or "")
-    except ValueError:
-        raise UserError("not an address", where=shown(url)) from None
-    allowed = bool(parts.hostname) and (
-        parts.scheme == "https" or (parts.scheme == "http" and local)
-    )
-    if came_from is not None:
-        # a stranger must not make us talk to what only this machine can reach
-        allowed = allowed and (not local or _is_this_machine(urlsplit(came_from).hostname or ""))
-    if not allowed:
-        raise UserError(
-            "only https addresses are downloaded from"
-            if came_from is None
-            else "the server redirects to an address that is not allowed",
-            where=shown(url),
-        )
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
