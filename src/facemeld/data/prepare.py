@@ -115,7 +115,7 @@ def prepare(
         options: see `PrepareOptions`.
         aligner: finds and aligns the face in a photograph; given exactly if `options.align` is.
         processes: worker processes; None: one a core that may be used. Each holds one decoded
-            photograph: at most about 0.6 GB, for the largest that are allowed.
+            photograph: about 1 GB at most, for the largest with transparency that are allowed.
         progress: called with (files done, files in all).
 
     Raises:
