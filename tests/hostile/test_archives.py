@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import stat
 import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,6 +121,14 @@ def test_bombs_are_stopped_on_the_way(folder: Path) -> None:
     refused(zip_of(folder / "b.zip", ("x", bytes(9)), ("y", bytes(9))), "far too large", total=17)
     with pytest.raises(UserError, match="far too large"):
         unpack_one(deflated, "x", folder / "one", most_bytes=10**6)
+
+
+def test_an_archive_larger_than_the_disk_is_refused_before_it_is_unpacked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = zip_of(folder / "a.zip", ("x", bytes(3_000_000)))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
+    refused(archive, "no room: 3 MB are to be unpacked, 1 MB are free")
 
 
 def test_a_zip_that_lies_about_sizes_is_found_out(folder: Path) -> None:

@@ -107,31 +107,26 @@ def download(
 
 
 def _fetch(name: str, accept_licence: bool) -> list[Path]:
+    from contextlib import ExitStack
+
     from facemeld.cli.progress import Progress
     from facemeld.data.download import download as run
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+    shown: dict[str, Progress] = {}
+    with ExitStack() as bars:
 
-    bars: dict[str, Progress] = {}
+        def progress(what: str, done: int, total: int | None) -> None:
+            if what not in shown:
+                units = ("MB", 1e6) if what == "downloading" else ("files unpacked",)
+                shown[what] = bars.enter_context(Progress(*units))
+            shown[what](done, total)
 
-    def progress(what: str, done: int, total: int | None) -> None:
-        if what not in bars:
-            close()
-            bars[what] = (
-                Progress("MB", 1e6) if what == "downloading" else Progress("files unpacked")
-            )
-        bars[what](done, total)
+        def tell(line: str) -> None:
+            bars.close()  # a line in between ends the bar above it
+            shown.clear()
+            print(line, file=sys.stderr, flush=True)
 
-    def close() -> None:
-        for bar in bars.values():
-            bar.__exit__()
-        bars.clear()
-
-    try:
-        return run(name, accept_licence=accept_licence, progress=progress, tell=say)
-    finally:
-        close()
+        return run(name, accept_licence=accept_licence, progress=progress, tell=tell)
 
 
 def _lines(paths: list[Path]) -> str:

@@ -44,13 +44,6 @@ class Progress:
             self.told = now
             print(text, file=sys.stderr, flush=True)
 
-    def say(self, line: str) -> None:
-        """A line of its own, above the bar."""
-        if self.bar is not None:
-            self.bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
-        else:
-            print(line, file=sys.stderr, flush=True)
-
     def _text(self, done: float, total: float | None) -> str:
         rate = (done - self.already) / max(time.monotonic() - self.started, 1e-9)
         whole = "" if total is None else f"/{total / self.divide:.0f}"

