@@ -3,7 +3,7 @@
     python benchmarks/generator_gates.py [--processes 2] [--kind swin-unet]
 
 Overfits eight faces under two styles and prints a table; exit code 1 if a gate is missed. What
-the gates mean is in tests/networks/gates.py. About ten minutes of one core.
+the gates mean is in tests/networks/gates.py. About twenty minutes of one core.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from facemeld.networks.generator import Generator
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "networks"))
 from gates import Gates, measure, overfit, real_faces
 
-STEPS, LEARNING_RATE = 300, 4e-3
+STEPS, LEARNING_RATE = 600, 4e-3
 
 
 def run(kind: str, skips: str) -> tuple[Gates, float]:

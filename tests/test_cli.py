@@ -30,6 +30,8 @@ COMMANDS = (
     "import-stargan-v2",
     "presets",
     "info",
+    "prepare",
+    "download",
 )
 
 
@@ -324,6 +326,26 @@ MISTAKES: dict[str, tuple[Callable[[Places], list[str]], tuple[str, ...]]] = {
     "import of nothing": (
         lambda at: ["import-stargan-v2", at.to("none.ckpt"), "--out", at.to("m")],
         ("no such checkpoint", "none.ckpt"),
+    ),
+    "preparation of nothing": (
+        lambda at: ["prepare", at.to("n"), at.to("out")],
+        ("there is no such folder", "check the path"),
+    ),
+    "preparation into itself": (
+        lambda at: ["prepare", at.faces, str(Path(at.faces) / "cat" / "out")],
+        ("in the folder of the photographs", "choose a folder beside it"),
+    ),
+    "impossible preparation": (
+        lambda at: ["prepare", at.faces, at.to("out"), "--size", "3", "--format", "gif"],
+        ("size is 3", "format is 'gif'"),
+    ),
+    "unknown download": (
+        lambda at: ["download", "afqh"],
+        ("nothing named 'afqh'", "did you mean 'afhq'?"),
+    ),
+    "download without accepting its terms": (
+        lambda at: ["download", "afhq"],
+        ("terms of afhq have to be accepted first: CC BY-NC 4.0", "--accept-licence"),
     ),
     "evaluation without pictures": (
         lambda at: ["evaluate", "--data", at.to("n"), "--reals", at.faces, "--model", at.model],

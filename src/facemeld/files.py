@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-from safetensors import SafetensorError
 
 from facemeld.errors import UserError
 
@@ -35,9 +34,42 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
+    except Exception as error:
+        if not _is_about_the_disk(error):
+            raise
         raise UserError(
             f"cannot write: {getattr(error, 'strerror', None) or error}",
             where=str(path),
             fix="free some space or choose a folder that can be written; earlier files are intact",
         ) from None
+
+
+@contextmanager
+def locked(path: Path, *, what: str) -> Iterator[None]:
+    """Keeps other processes from the same work; the lock goes with the process.
+
+    Args:
+        path: a file to lock; made if missing, its folder is there.
+        what: the work, for the error: "another download of this file", …
+
+    Raises:
+        UserError: another process has the lock.
+    """
+    try:
+        import fcntl
+    except ImportError:  # on Windows, two at once are not noticed
+        yield
+        return
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{what} is running", where=str(path), fix="wait for it, or stop it"
+            ) from None
+        yield
+
+
+def _is_about_the_disk(error: Exception) -> bool:
+    # safetensors has an error of its own for a full disk; not imported only to be named here
+    return isinstance(error, OSError) or type(error).__name__ == "SafetensorError"

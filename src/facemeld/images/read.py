@@ -210,14 +210,15 @@ def _deep_grey(image: Image.Image) -> Image.Image:
 def _decode(image: Image.Image, where: str) -> Image.Image:
     try:
         image.load()
-        turn = _UPRIGHT.get(_orientation(image))
+        turn = _UPRIGHT.get(orientation(image))
         picture = to_rgb(image)
         return picture.transpose(turn) if turn is not None else picture
     except Exception as error:  # Pillow's decoders raise many kinds on hostile bytes
         raise _damaged(where) from error
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
+    """How an opened picture lies, 1 (upright) to 8, as EXIF counts; a PNG is decoded for it."""
     try:
         with _without_warnings():
             return image.getexif().get(_EXIF_ORIENTATION, 1)
