@@ -172,22 +172,27 @@ def test_shards_hold_the_same_pictures_and_the_labels(photographs: Path, tmp_pat
     done = run(photographs, tmp_path / "shards", options)
     records = manifest(tmp_path / "shards")
     found = {}
-    for path in sorted((tmp_path / "shards").glob("*.tar")):
-        with tarfile.open(path) as shard:
-            members = shard.getmembers()
+    for path in sorted((tmp_path / "shards").glob("*/*/*.tar")):
+        with tarfile.open(path) as archive:
+            members = archive.getmembers()
             assert len(members) <= 10
             assert {(m.mtime, m.uid, m.gid, m.uname) for m in members} == {(0, 0, 0, "")}
             for picture, label in zip(members[::2], members[1::2], strict=True):
                 assert picture.name.split(".")[0] == label.name.split(".")[0]
-                data = shard.extractfile(picture).read()
-                domain = ("cat", "dog")[int(shard.extractfile(label).read())]
-                found[f"{path.name}/{picture.name}"] = domain, hashlib.sha256(data).hexdigest()
+                data = archive.extractfile(picture).read()
+                domain = ("cat", "dog")[int(archive.extractfile(label).read())]
+                assert domain == path.parent.name
+                shard = path.relative_to(tmp_path / "shards").as_posix()
+                found[f"{shard}/{picture.name}"] = domain, hashlib.sha256(data).hexdigest()
     assert found == {r["result"]: (r["domain"], r["result_sha256"]) for r in records.values()}
     as_files = {r["result_sha256"] for r in manifest(tmp_path / "folders").values()}
     assert {digest for _, digest in found.values()} == as_files
     assert sum(sum(split.values()) for split in done.kept.values()) == len(found) == 20
     again = run(photographs, tmp_path / "shards", options)
     assert again.made_now == 0 and again.kept == done.kept
+    to_train_on = scan_domains(tmp_path / "shards" / "train")
+    counts = dict(zip(to_train_on.domains, map(len, to_train_on.files)))
+    assert counts == done.kept["train"]
 
 
 # -- copies -------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def prepare(
         format: png or webp (both lossless), or jpg.
         quality: of jpg, 1 to 100.
         smallest: shorter side below which a photograph is left out; half of the size if not given.
-        shards: write WebDataset shards with so many pictures each, not folders.
+        shards: write WebDataset shards with so many pictures each, not single files.
         processes: worker processes; one a core if not given.
         json: print the result as JSON.
     """

@@ -72,7 +72,7 @@ class PrepareOptions:
     smallest: int | None = None
     """Shorter side below which a photograph is rejected; None: half of ``size``."""
     shards: int | None = None
-    """Pictures in a WebDataset shard; None: a folder for each domain."""
+    """Pictures in a WebDataset shard; None: single files."""
 
     def problems(self) -> list[str]:
         """What is wrong with these values, one line each; empty if nothing."""
@@ -105,7 +105,7 @@ def prepare(
 ) -> Prepared:
     """Make training pictures of a folder of photographs.
 
-    The input is only read. `out` gets ``train/DOMAIN/`` and ``val/DOMAIN/``, or shards, and
+    The input is only read. `out` gets ``train/DOMAIN/`` and ``val/DOMAIN/`` with files or shards,
     ``manifest.jsonl``, ``domains.json``, ``sheet.jpg`` and ``prepare.json``. A run that was cut
     goes on; one that is complete is left as it is.
 
@@ -227,15 +227,18 @@ class _Run:
             made.replace(place)
 
     def _pack(self, kept: list[Record], domains: tuple[str, ...]) -> None:
-        """Shards of each split; sorted by content, which mixes the domains."""
-        for split in ("train", "val"):
-            members = [r for r in kept if _split(r, self.options) == split]
-            members.sort(key=lambda record: record["sha256"])
+        """Shards in the folders of the pictures' domains, sorted by content."""
+        folders: dict[tuple[str, str], list[Record]] = {}
+        for record in sorted(kept, key=lambda record: record["sha256"]):
+            place = _split(record, self.options), record["domain"]
+            folders.setdefault(place, []).append(record)
+        for (split, domain), members in folders.items():
+            (self.out / split / domain).mkdir(parents=True, exist_ok=True)
             for first in range(0, len(members), self.options.shards):
                 part = members[first : first + self.options.shards]
-                name = f"{split}-{first // self.options.shards:06d}.tar"
+                name = f"{split}/{domain}/{first // self.options.shards:06d}.tar"
                 samples = [
-                    Sample(r["sha256"][:20], self.job.path(r["index"]), domains.index(r["domain"]))
+                    Sample(r["sha256"][:20], self.job.path(r["index"]), domains.index(domain))
                     for r in part
                 ]
                 write_shard(self.out / name, samples)

@@ -115,7 +115,7 @@ def _check_complete(out: Path, files: int) -> Prepared:
 
 def _file_of(result: str) -> str:
     """The file that holds a result: itself, or its shard."""
-    shard = result.split("/")[0]
+    shard = result.rpartition("/")[0]
     return shard if shard.endswith(".tar") else result
 
 
