@@ -336,8 +336,11 @@ MISTAKES: dict[str, tuple[Callable[[Places], list[str]], tuple[str, ...]]] = {
         ("in the folder of the photographs", "choose a folder beside it"),
     ),
     "impossible preparation": (
-        lambda at: ["prepare", at.faces, at.to("out"), "--size", "3", "--format", "gif"],
-        ("size is 3", "format is 'gif'"),
+        lambda at: (
+            ["prepare", at.faces, at.to("out"), "--size", "3", "--format", "gif"]
+            + ["--processes", "0"]
+        ),
+        ("size is 3", "format is 'gif'", "processes is 0"),
     ),
     "unknown download": (
         lambda at: ["download", "afqh"],

@@ -123,14 +123,18 @@ def prepare(
     """
     assert (aligner is None) == (options.align is None)
     source, out = Path(source), Path(out)
-    if problems := options.problems():
+    problems = options.problems()
+    if processes is not None and processes < 1:
+        problems.append(f"processes is {processes}, but must be at least 1")
+    if problems:
         raise UserError("; ".join(problems), where="prepare")
     inventory = take_inventory(source, options.domain)
     _refuse_nesting(inventory, out)
     finished = resume(out, _state(inventory, options))
-    if finished is not None:
-        return finished
     work = out / _WORK
+    if finished is not None:
+        shutil.rmtree(work, ignore_errors=True)  # of a run that was cut when all was done
+        return finished
     work.mkdir(exist_ok=True)
     with locked(work / "lock", what="another preparation of this folder"):
         job = SquareJob(
@@ -145,7 +149,7 @@ def prepare(
         run = _Run(out, inventory, options, job)
         made_now = run.make_all(processes or usable_cores(), progress)
         manifest = run.finish()
-    shutil.rmtree(work)
+    shutil.rmtree(work, ignore_errors=True)
     return report(out, manifest, made_now)
 
 
@@ -167,9 +171,8 @@ class _Run:
         }
         missing = [(i, file) for i, file in enumerate(files) if i not in self.records]
         batches = [missing[i : i + _BATCH] for i in range(0, len(missing), _BATCH)]
-        write_text(
-            self.journal, "".join(map(as_line, self.records.values()))
-        )  # without what was half written
+        # written anew, without what a crash left half written
+        write_text(self.journal, "".join(map(as_line, self.records.values())))
         with self.journal.open("a", encoding="utf-8") as journal:
             if progress is not None:
                 progress(len(self.records), len(files))

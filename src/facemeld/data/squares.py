@@ -25,7 +25,6 @@ from facemeld.images.read import (
     orientation,
     read_file,
     read_picture,
-    shown,
 )
 from facemeld.images.write import encode_photograph
 
@@ -164,8 +163,3 @@ def _cut(
 def _aligner(make: AlignerFactory) -> Aligner:
     """Detectors take long to load: once in each process."""
     return make()
-
-
-def describe(record: dict[str, Any]) -> str:
-    """A rejected file and the reason, on one line."""
-    return f"{shown(record['source'])}: {record['rejected']}"
