@@ -87,7 +87,8 @@ def test_an_interrupted_run_goes_on_to_the_same_model(
 
 def test_sigterm_saves_and_leaves_with_all_processes(faces: Path, tmp_path: Path) -> None:
     out = tmp_path / "ended"
-    options = ("--preset", "smoke", "--pictures", "40000", "--processes", "2")
+    options = ("--preset", "smoke", "--pictures", "40000", "--precision", "fp32")
+    options += ("--processes", "2", "--set", "log_every=4")
     process = subprocess.Popen(
         command("train", *options, "--data", faces, "--out", out),
         env=ENVIRONMENT,
