@@ -19,7 +19,7 @@ from torch import Tensor
 
 from facemeld.config import NetworkConfig
 from facemeld.errors import UserError
-from facemeld.export.torch_file import read_torch_file
+from facemeld.networks.torch_file import read_torch_file
 from facemeld.networks.bundle import Networks, load_model, save_model
 
 PARTS = ("generator", "mapping_network", "style_encoder")
