@@ -102,9 +102,9 @@ class FaceFinder:
         if kind == AUTO or yunet is None:
             files["human"] = own_cascade(_FILES["human"])
         if kind == "anime":
-            files["anime"] = find_weights("lbpcascade-animeface", weights_dir)
+            files["anime"] = find_weights("anime-cascade", weights_dir)
         elif kind == AUTO:
-            files["anime"] = self._optional("lbpcascade-animeface", weights_dir)
+            files["anime"] = self._optional("anime-cascade", weights_dir)
         self._cascades = {
             name: Cascade(path, least=_CASCADE_LEAST[name])
             for name, path in files.items()

@@ -35,7 +35,7 @@ class LandmarkFinder:
     """
 
     def __init__(self, weights_dir: str | Path | None = None) -> None:
-        path = find_weights("openseeface-landmarks", weights_dir)
+        path = find_weights("openseeface", weights_dir)
         try:
             import onnxruntime
         except ImportError:
