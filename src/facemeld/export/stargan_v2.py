@@ -19,8 +19,8 @@ from torch import Tensor
 
 from facemeld.config import NetworkConfig
 from facemeld.errors import UserError
-from facemeld.networks.torch_file import read_torch_file
 from facemeld.networks.bundle import Networks, load_model, save_model
+from facemeld.networks.torch_file import read_torch_file
 
 PARTS = ("generator", "mapping_network", "style_encoder")
 _FILTER = "generator.hpf.filter"

@@ -1,4 +1,4 @@
-"""66 landmarks of a human face, by OpenSeeFace's network (Stark, github.com/emilianavt/OpenSeeFace).
+"""66 landmarks of a human face, by the network of OpenSeeFace (github.com/emilianavt/OpenSeeFace).
 
 The points are those of iBUG 300-W (Sagonas et al. 2016) without the inner corners of the mouth:
 jaw 0-16, brows 17-26, bridge of the nose 27-30, nostrils 31-35, eyes 36-47, outer lips 48-59,

@@ -42,7 +42,9 @@ class Find:
     @property
     def side(self) -> float:
         """Square root of the area."""
-        return float(np.sqrt(np.prod(np.linalg.norm(self.corners[[1, 3]] - self.corners[0], axis=1))))
+        return float(
+            np.sqrt(np.prod(np.linalg.norm(self.corners[[1, 3]] - self.corners[0], axis=1)))
+        )
 
 
 class YuNet:
