@@ -80,7 +80,8 @@ def fuse(
 
     if faces != "largest" and align is None and not paste_back:
         raise UserError("--faces is about photographs", fix="add --align auto or --paste-back")
-    targets = _targets(source, out)
+    face_each = faces == "all" and not paste_back  # how many, detection will tell
+    targets = [] if face_each else _targets(source, out)
     config = check_inputs(model, [*source, *reference])
     options = {
         "weights": weights,
@@ -96,8 +97,8 @@ def fuse(
         found, looks = _find_faces(
             source, reference, align or "auto", faces, config.image_size, weights_dir, paste_back
         )
-        if not paste_back:
-            targets = _targets([f.file for f in found], out)
+        if face_each:
+            targets = _targets([face.file for face in found], out, folder=not out.suffix)
     from facemeld.fusion.pipeline import FusionPipeline
     from facemeld.images.write import write_picture
 
@@ -148,11 +149,11 @@ def grid(
     print(out)
 
 
-def _targets(sources: list[Path], out: Path) -> list[Path]:
+def _targets(sources: list[Path], out: Path, folder: bool = False) -> list[Path]:
     """The files to write: ``out`` itself for one source, else files in the folder ``out``."""
     from facemeld.images.write import FORMAT_OF_SUFFIX
 
-    if len(sources) == 1:
+    if len(sources) == 1 and not folder:
         check_target(out)
         return [out]
     if out.suffix.lower() in FORMAT_OF_SUFFIX:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from facemeld.faces.detect import FaceDetection
+from facemeld.faces.detect import FaceDetection, FaceFinder, select
 from facemeld.faces.geometry import centre_square_matrix, scaled, similarity, transform, warp
 from facemeld.faces.templates import template
+
+Matrix = tuple[tuple[float, float, float], ...]
+"""The two rows of a 2 3 matrix."""
 
 
 @dataclass(frozen=True)
 class Alignment:
     """How a face was moved; enough to put it back."""
 
-    matrix: tuple[tuple[float, float, float], ...]
+    matrix: Matrix
     """2 3, from pixels of the photograph to pixels of the aligned picture."""
     size: int
     """Side of the aligned picture in pixels."""
@@ -55,5 +59,31 @@ def aligned(picture: Image.Image, how: Alignment) -> Image.Image:
     return warp(picture, np.array(how.matrix), (how.size, how.size))
 
 
-def _rows(matrix: np.ndarray) -> tuple[tuple[float, float, float], ...]:
+def _rows(matrix: np.ndarray) -> Matrix:
     return tuple(tuple(row) for row in matrix.tolist())
+
+
+@dataclass(frozen=True)
+class LargestFace:
+    """Makes a function that aligns the largest face of a photograph.
+
+    It can be sent to another process, where calling it loads the detectors:
+    ``LargestFace("animal", 256)()(photograph)`` gives the aligned picture and the 2 3 matrix, or
+    None if there is no face.
+    """
+
+    kind: str
+    size: int
+    weights_dir: str | None = None
+
+    def __call__(self) -> Callable[[Image.Image], tuple[Image.Image, Matrix] | None]:
+        finder = FaceFinder(self.kind, weights_dir=self.weights_dir)
+
+        def align(photograph: Image.Image) -> tuple[Image.Image, Matrix] | None:
+            faces = select(finder.find(photograph), "largest")
+            if not faces:
+                return None
+            how = alignment(faces[0], self.size)
+            return aligned(photograph, how), how.matrix
+
+        return align

@@ -18,7 +18,7 @@ from PIL import Image
 from facemeld.data.catalogue import find_weights
 from facemeld.errors import UserError, did_you_mean
 from facemeld.faces.geometry import similarity, transform
-from facemeld.faces.opencv import Cascade, Find, YuNet, own_cascade
+from facemeld.faces.opencv import Cascade, EyePair, Find, YuNet, own_cascade
 from facemeld.faces.templates import KINDS
 
 AUTO = "auto"
@@ -111,6 +111,8 @@ class FaceFinder:
             if path is not None and kind in (name, AUTO)
         }
 
+        self._eyes = EyePair()
+
     def find(self, picture: Image.Image) -> list[FaceDetection]:
         """The faces of an RGB picture, largest first."""
         faces = self._find(picture, border=0.0)
@@ -138,9 +140,33 @@ class FaceFinder:
         faces = []
         for group in self._groups(pixels):
             kind = _kind_of(group) if self.kind == AUTO else self.kind
-            if (find := _chosen(group, kind)) is not None:
-                faces.append(_detection(find, kind, scale, pad))
+            if (chosen := _chosen(group, kind)) is None:
+                continue
+            find, score, points = chosen
+            estimated = points is None
+            if points is None:
+                points, estimated = self._placed(pixels, find, kind)
+            corners = (find.corners - pad) / scale
+            low, high = corners.min(0), corners.max(0)
+            faces.append(
+                FaceDetection(
+                    box=(*low.tolist(), *(high - low).tolist()),
+                    points=tuple(map(tuple, ((points - pad) / scale).tolist())),
+                    score=score,
+                    kind=kind,
+                    estimated=estimated,
+                )
+            )
         return sorted(faces, key=lambda face: -face.area)
+
+    def _placed(self, pixels: np.ndarray, find: Find, kind: str) -> tuple[np.ndarray, bool]:
+        """The five points by the box alone or, if both eyes are found in it, by them."""
+        usual = np.array(_IN_BOX[kind])
+        eyes = None if kind == "anime" else self._eyes(pixels, find.corners, usual[:2])
+        if eyes is not None:
+            return transform(similarity(usual[:2], eyes), usual), False
+        unit = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
+        return transform(similarity(unit, find.corners), usual), True
 
     def _groups(self, pixels: np.ndarray) -> list[_Group]:
         finds = [("yunet", find) for find in self._yunet(pixels)] if self._yunet else []
@@ -226,23 +252,3 @@ def _chosen(group: _Group, kind: str) -> tuple[Find, float, np.ndarray | None] |
     if find is None:
         return None
     return find, _certainty(kind, find), None
-
-
-def _detection(
-    chosen: tuple[Find, float, np.ndarray | None], kind: str, scale: float, pad: int
-) -> FaceDetection:
-    find, score, points = chosen
-    estimated = points is None
-    if points is None:
-        unit = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
-        points = transform(similarity(unit, find.corners), np.array(_IN_BOX[kind]))
-    points = (points - pad) / scale
-    corners = (find.corners - pad) / scale
-    low, high = corners.min(0), corners.max(0)
-    return FaceDetection(
-        box=(*low.tolist(), *(high - low).tolist()),
-        points=tuple((float(x), float(y)) for x, y in points),
-        score=score,
-        kind=kind,
-        estimated=estimated,
-    )

@@ -240,7 +240,7 @@ def _line(entry: dict) -> str:
 
 
 def _photographs(source: Path) -> tuple[list[str], int]:
-    """Pictures below a folder, sorted, as paths with slashes; and how many other files there are."""
+    """Pictures below a folder, sorted, as paths with slashes, and how many other files."""
     found, others = [], 0
     for folder, subfolders, names in os.walk(source):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))

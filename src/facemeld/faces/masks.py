@@ -98,13 +98,7 @@ def _human_shapes(points: np.ndarray) -> list[tuple[str, np.ndarray]]:
         ("skin", _hull(np.concatenate([points[:17], forehead]))),
         ("nose", _hull(_grown(points[27:36], 1.2))),
         ("mouth", _hull(_grown(points[48:60], 1.2))),
-        *(
-            (
-                "brows",
-                _hull(np.concatenate([b - 0.06 * distance * down, b + 0.1 * distance * down])),
-            )
-            for b in brows
-        ),
+        *(("brows", _hull(np.concatenate([brow - over, brow + under]))) for brow in brows),
         *(("eyes", _hull(_grown(eye, 1.6))) for eye in (left_eye, right_eye)),
     ]
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from facemeld.errors import UserError
-from facemeld.faces.geometry import inverse, transform
+from facemeld.faces.geometry import inverse, similarity, transform, warp
 
 _YUNET_SIDE = 320  # pixels; smaller pictures are enlarged to it
 _YUNET_LARGEST_SIDE = 1280  # faces of a hundredth of a larger picture are not looked for
@@ -21,6 +22,8 @@ _CASCADE_SIDE = 288
 _CASCADE_STEP = 1.1
 _CASCADE_NEIGHBOURS = 3
 _CASCADE_SMALLEST = 0.1  # share of the shorter side
+_EYE_SIDE = 160  # pixels of a box in which eyes are looked for
+_EYE_REACH = 0.11  # how far, in boxes, an eye may be from its usual place
 _CASCADE_ROLLS = (0.0, -20.0, 20.0)  # degrees, tried in turn: a cascade finds upright faces only
 
 
@@ -105,6 +108,40 @@ class Cascade:
         )
         found = zip(np.reshape(boxes, (-1, 4)).tolist(), np.ravel(weights).tolist())
         return [(*box, weight) for box, weight in found if weight >= self._least]
+
+
+class EyePair:
+    """Both eyes inside a face's box, by OpenCV's cascade of eyes."""
+
+    def __init__(self) -> None:
+        self._cascade = cv2.CascadeClassifier(own_cascade("haarcascade_eye.xml"))
+
+    def __call__(
+        self, pixels: np.ndarray, corners: np.ndarray, expected: np.ndarray
+    ) -> np.ndarray | None:
+        """Where the eyes are, 2 2 in pixels; None unless both are near where they should be.
+
+        Args:
+            pixels: RGB, H W 3.
+            corners: 4 2, of the face's box.
+            expected: 2 2, left and right eye in shares of the box.
+        """
+        to_box = similarity(corners, _EYE_SIDE * np.array([(0, 0), (1, 0), (1, 1), (0, 1)]))
+        face = np.asarray(warp(Image.fromarray(pixels), to_box, (_EYE_SIDE, _EYE_SIDE)))
+        grey = cv2.equalizeHist(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY))
+        smallest, largest = int(_EYE_SIDE * 0.12), int(_EYE_SIDE * 0.4)
+        boxes = self._cascade.detectMultiScale(
+            grey, 1.05, 2, minSize=(smallest, smallest), maxSize=(largest, largest)
+        )
+        boxes = np.reshape(boxes, (-1, 4))
+        centres = boxes[:, :2] + boxes[:, 2:] / 2
+        eyes = []
+        for place in expected * _EYE_SIDE:
+            distances = np.linalg.norm(centres - place, axis=1)
+            if not len(centres) or distances.min() > _EYE_REACH * _EYE_SIDE:
+                return None
+            eyes.append(centres[distances.argmin()])
+        return transform(inverse(to_box), np.array(eyes))
 
 
 def own_cascade(name: str) -> str:
