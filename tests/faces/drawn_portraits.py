@@ -34,12 +34,11 @@ def portrait(size: int = 256) -> Image.Image:
 
 def photograph(matrix: np.ndarray, size: tuple[int, int], side: int = 256) -> Image.Image:
     """A textured wall with a portrait in it, which the 2 3 matrix takes there."""
-    from facemeld.faces.geometry import inverse, warp, warp_map
+    from facemeld.faces.geometry import warp, warp_map
 
     random = np.random.default_rng(5)
     coarse = random.integers(90, 170, (size[1] // 16, size[0] // 16, 3), dtype=np.uint8)
     wall = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC), np.float32)
     picture = np.asarray(warp(portrait(side), matrix, size), np.float32)
     cover = warp_map(np.ones((side, side), np.float32), matrix, size)[..., None]
-    assert inverse(matrix) is not None
     return Image.fromarray(np.rint(wall + cover * (picture - wall)).astype(np.uint8))

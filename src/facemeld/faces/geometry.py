@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 _BORDER = 0.1  # share of the side over which mirrored surroundings turn into blurred ones
+_FINE_BLUR = 4.0  # pixels: a wider blur looks the same from a reduced picture
 _MARGIN = 4  # pixels around a crop that the interpolation may look at
 
 
@@ -107,6 +108,18 @@ def warp_map(values: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> n
     )
 
 
+def smooth(values: np.ndarray, deviation: float) -> np.ndarray:
+    """A Gaussian blur of a float map, H W or H W C; wide ones are made from a reduced map."""
+    height, width = values.shape[:2]
+    reduce = max(1, int(deviation / _FINE_BLUR))
+    if reduce > 1:
+        size = (max(1, width // reduce), max(1, height // reduce))
+        values = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+    spread = deviation / reduce
+    blurred = cv2.GaussianBlur(values, (0, 0), spread, borderType=cv2.BORDER_REFLECT)
+    return cv2.resize(blurred, (width, height)) if reduce > 1 else blurred
+
+
 def _about_pixel_centres(matrix: np.ndarray) -> np.ndarray:
     """OpenCV counts from the centre of the first pixel."""
     moved = matrix.copy()
@@ -140,6 +153,5 @@ def _blur_outside(result: Image.Image, source: tuple[int, int], matrix: np.ndarr
     if not weight.any():
         return result
     sharp = np.asarray(result, np.float32)
-    blurred = cv2.GaussianBlur(sharp, (0, 0), side / 16, borderType=cv2.BORDER_REFLECT)
-    mixed = sharp + weight * (blurred - sharp)
+    mixed = sharp + weight * (smooth(sharp, side / 16) - sharp)
     return Image.fromarray(np.rint(mixed).clip(0, 255).astype(np.uint8))

@@ -6,12 +6,11 @@ along the edge, and a feathered mask blends the two. Outside the mask no byte ch
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from facemeld.faces.align import Alignment
-from facemeld.faces.geometry import inverse, shifted, transform, warp, warp_map
+from facemeld.faces.geometry import inverse, shifted, smooth, transform, warp, warp_map
 
 _INNER, _OUTER = 0.68, 0.96  # of the way from the centre to the side: all fused, nothing fused
 _ROUNDNESS = 3.0  # exponent of the mask's outline: 2 is a circle, larger ones near a square
@@ -72,9 +71,8 @@ def _with_matched_edge(fused: Image.Image, original: Image.Image) -> Image.Image
     edge = 4 * mask * (1 - mask)
     values = np.asarray(fused, np.float32)
     difference = np.asarray(original, np.float32) - values
-    blur = dict(ksize=(0, 0), sigmaX=_COLOUR_REACH * size, borderType=cv2.BORDER_REFLECT)
-    spread = cv2.GaussianBlur(difference * edge[..., None], **blur)
-    weight = cv2.GaussianBlur(edge, **blur)
+    spread = smooth(difference * edge[..., None], _COLOUR_REACH * size)
+    weight = smooth(edge, _COLOUR_REACH * size)
     fade = np.clip(weight / max(float(weight.max()), 1e-6), 0, 1)
     led_over = values + (fade * (1 / np.maximum(weight, 1e-6)))[..., None] * spread
     return Image.fromarray(np.rint(led_over).clip(0, 255).astype(np.uint8))
