@@ -110,9 +110,7 @@ def test_what_becomes_of_a_photograph_without_a_face(tmp_path, finder):
     assert align_folder(source, tmp_path / "b", options, finder).kinds == {"centre": 1}
     assert read_picture(tmp_path / "b" / "plain.png").size == (20, 20)
     with pytest.raises(UserError, match="no face was found"):
-        align_folder(
-            source, tmp_path / "c", AlignOptions(kind="human", on_missing="fail"), finder
-        )
+        align_folder(source, tmp_path / "c", AlignOptions(kind="human", on_missing="fail"), finder)
 
 
 def test_folders_that_do_not_fit_are_refused(tmp_path, finder):
