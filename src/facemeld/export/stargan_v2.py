@@ -310,8 +310,8 @@ def _notes(
     if config.skips == "masked":
         notes.append(
             "The generator has high-pass skips inside landmark masks. facemeld makes them with the "
-            "official landmark network (wing.ckpt) or, without its file, from 66 landmarks; sources "
-            "should be aligned as CelebA-HQ is (facemeld align --layout)."
+            "official landmark network (wing.ckpt) or, without its file, from 66 landmarks; align "
+            "sources as CelebA-HQ is (facemeld align --layout)."
         )
         if _FILTER not in weights.tensors and w_hpf is None:
             notes.append(
