@@ -14,7 +14,13 @@ import tyro
 from facemeld import __version__
 
 from facemeld.cli import (  # isort: skip
-    fuse, faces, train, evaluate, compare, models, data,  # noqa: F401
+    fuse,
+    faces,
+    train,
+    evaluate,
+    compare,
+    models,
+    data,  # noqa: F401
 )
 from facemeld.cli.app import app, speaks
 from facemeld.errors import UserError
