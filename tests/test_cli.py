@@ -24,6 +24,7 @@ COMMANDS = (
     "demo",
     "fuse",
     "grid",
+    "align",
     "train",
     "evaluate",
     "compare",
@@ -270,7 +271,7 @@ MISTAKES: dict[str, tuple[Callable[[Places], list[str]], tuple[str, ...]]] = {
             ["fuse", "--source", at.cat, at.dog, "--reference", at.dog]
             + ["--model", at.model, "--out", at.to("o.png")]
         ),
-        ("2 sources, but --out names one picture", "name a folder"),
+        ("2 pictures to write, but --out names one", "name a folder"),
     ),
     "unknown format": (
         lambda at: fuse_dog(at, out="o.jpgg"),

@@ -146,7 +146,7 @@ def test_impossible_networks(changes, words):
         (dict(recipe="lean"), "needs discriminator = projected"),
         (dict(processes=3), "8 sources a batch cannot be divided evenly by 3 processes"),
         (dict(on_unreadable="ignore"), "no on_unreadable named 'ignore'"),
-        (dict(network=NetworkConfig(skips="masked")), "face landmark network"),
+        (dict(recipe="lean", network=NetworkConfig(skips="masked")), "need starganv2"),
         (dict(network=NetworkConfig(discriminator="projected")), "needs discriminator = resnet"),
     ],
 )

@@ -15,6 +15,7 @@ ORDER = (
     "evaluation",
     "export",
     "fusion",
+    "faces",
     "data",
     "networks",
     "images",

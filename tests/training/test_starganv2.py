@@ -118,3 +118,26 @@ def styles(recipe: StarGANv2Recipe, batch: Batch, mode: str) -> tuple[Tensor, Te
         network, codes = recipe.networks.style_encoder, batch.references
     both = network(codes, batch.targets.repeat_interleave(2))
     return both[0::2], both[1::2]
+
+
+def test_masked_skips_get_the_masks_of_what_they_are_given(batch: Batch) -> None:
+    config = tiny_config("starganv2")
+    skips = dict(skips="masked", skip_resolutions=(16,))
+    network = dataclasses.replace(config.network, domains=("cat", "dog"), **skips)
+    asked: list[Tensor] = []
+
+    def masker(pictures: Tensor) -> Tensor:
+        asked.append(pictures)
+        return torch.full((len(pictures), 2, 256, 256), float(len(asked)))
+
+    networks = Networks(network)
+    recipe = StarGANv2Recipe(config, networks, build_discriminator(network), masker)
+    given: list[float | None] = []
+    networks.generator.register_forward_pre_hook(
+        lambda module, inputs: given.append(inputs[2].mean().item())
+    )
+    for _ in recipe.step(batch, WEIGHTS, 0, {}):
+        pass
+    assert torch.equal(asked[0], batch.sources) and len(asked) == 3
+    assert given == [1, 1, 1, 1, 2, 1, 1, 3], "sources have theirs, the fakes of each cycle theirs"
+    assert not any(pictures.requires_grad for pictures in asked)

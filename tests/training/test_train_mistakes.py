@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 from drawn_faces import write_faces
 from PIL import Image
 from tiny_runs import tiny_config
@@ -82,3 +83,25 @@ def test_a_run_folder_that_is_a_file_is_refused(faces: Path, tmp_path: Path) -> 
     (tmp_path / "run").write_text("a file")
     with pytest.raises(UserError, match="cannot write"):
         train(tiny_config("starganv2", faces), tmp_path / "run")
+
+
+def test_masked_skips_train_with_masks_or_not_at_all(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEMELD_HOME", str(tmp_path / "empty"))
+    config = tiny_config("starganv2", faces, pictures=8)
+    skips = dict(skips="masked", skip_resolutions=(16,))
+    config = dataclasses.replace(config, network=dataclasses.replace(config.network, **skips))
+    with pytest.raises(UserError, match="no landmark network is at hand"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+    asked: list[int] = []
+
+    def masker(pictures: torch.Tensor) -> torch.Tensor:
+        asked.append(len(pictures))
+        return torch.ones(len(pictures), 2, 256, 256)
+
+    monkeypatch.setattr("facemeld.training.loop.load_masker", lambda weights_dir: masker)
+    model = train(config, tmp_path / "run")
+    assert asked and (model / "samples.jpg").is_file()

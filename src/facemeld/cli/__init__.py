@@ -13,7 +13,15 @@ import tyro
 
 from facemeld import __version__
 
-from facemeld.cli import fuse, train, evaluate, compare, models, data  # noqa: F401  # isort: skip
+from facemeld.cli import (  # isort: skip
+    fuse,
+    faces,
+    train,
+    evaluate,
+    compare,
+    models,
+    data,  # noqa: F401
+)
 from facemeld.cli.app import app, speaks
 from facemeld.errors import UserError
 

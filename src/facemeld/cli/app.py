@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import os
+import sys
 from pathlib import Path
 
 import tyro
@@ -48,3 +49,15 @@ def print_files(files: list[Path], settings: list[dict], as_json: bool) -> None:
     else:
         for file in files:
             print(file)
+
+
+def note(text: str) -> None:
+    """A remark that is no result."""
+    print(f"note: {text}", file=sys.stderr)
+
+
+def note_missing(detectors: list[str]) -> None:
+    """Says which detectors are not on this machine, if any."""
+    if detectors:
+        names = " ".join(detectors)
+        note(f"fewer faces are found without {names}; get it: facemeld download {names}")

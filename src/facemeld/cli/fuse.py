@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from facemeld.cli.app import app, check_inputs, check_target, print_files
+from facemeld.cli.app import (
+    app,
+    check_inputs,
+    check_target,
+    note,
+    note_missing,
+    print_files,
+)
 from facemeld.errors import UserError
 
 
@@ -37,11 +45,17 @@ def fuse(
     seed: int = 0,
     strength: float = 1.0,
     size: int | None = None,
+    align: Literal["human", "animal", "anime", "auto"] | None = None,
+    paste_back: bool = False,
+    faces: Literal["largest", "all"] = "largest",
     model: str = "faces",
+    weights_dir: Path | None = None,
     keep_settings: bool = True,
     json: bool = False,
 ) -> None:
     """Fuse faces: pose and layout of the source, look of the references.
+
+    Pictures are taken as aligned faces; with --align or --paste-back, as photographs with faces.
 
     Args:
         source: picture that gives pose and layout; several give several results.
@@ -54,13 +68,20 @@ def fuse(
         seed: of the latent code.
         strength: 0 keeps the source's own look, 1 takes all of the references'.
         size: side of the result in pixels, interpolated; the model's own if not given.
+        align: find the faces of all pictures and align them: human, animal, anime or auto.
+        paste_back: put the fused face into the source photograph; aligns by auto if not said.
+        faces: largest, or all faces of each source photograph.
         model: bundled model or model folder.
+        weights_dir: folder to look in first for detectors and landmark networks.
         keep_settings: write the settings into the picture, so that it can be made again.
         json: print the results as JSON.
     """
     from facemeld.fusion.request import check_request
 
-    targets = _targets(source, out)
+    if faces != "largest" and align is None and not paste_back:
+        raise UserError("--faces is about photographs", fix="add --align auto or --paste-back")
+    face_each = faces == "all" and not paste_back  # how many, detection will tell
+    targets = [] if face_each else _targets(source, out)
     config = check_inputs(model, [*source, *reference])
     options = {
         "weights": weights,
@@ -72,13 +93,26 @@ def fuse(
         "size": size,
     }
     check_request(len(reference), domains=config.domains, **options)
+    if align is not None or paste_back:
+        found, looks = _find_faces(
+            source, reference, align or "auto", faces, config.image_size, weights_dir, paste_back
+        )
+        if face_each:
+            targets = _targets([face.file for face in found], out, folder=not out.suffix)
     from facemeld.fusion.pipeline import FusionPipeline
     from facemeld.images.write import write_picture
 
-    result = FusionPipeline.from_pretrained(model)(source, reference, **options)
-    for image, settings, target in zip(result.images, result.settings, targets):
-        write_picture(image, target, settings=settings if keep_settings else None)
-    print_files(targets, result.settings, json)
+    pipe = FusionPipeline.from_pretrained(model, weights_dir=weights_dir)
+    if align is None and not paste_back:
+        result = pipe(source, reference, **options)
+        images, settings = result.images, result.settings
+    else:
+        from facemeld.fusion.photographs import fuse_faces
+
+        images, settings = fuse_faces(pipe, found, looks, options, paste_back=paste_back)
+    for image, facts, target in zip(images, settings, targets):
+        write_picture(image, target, settings=facts if keep_settings else None)
+    print_files(targets, settings, json)
 
 
 @app.command
@@ -115,17 +149,39 @@ def grid(
     print(out)
 
 
-def _targets(sources: list[Path], out: Path) -> list[Path]:
+def _targets(sources: list[Path], out: Path, folder: bool = False) -> list[Path]:
     """The files to write: ``out`` itself for one source, else files in the folder ``out``."""
     from facemeld.images.write import FORMAT_OF_SUFFIX
 
-    if len(sources) == 1:
+    if len(sources) == 1 and not folder:
         check_target(out)
         return [out]
     if out.suffix.lower() in FORMAT_OF_SUFFIX:
         raise UserError(
-            f"{len(sources)} sources, but --out names one picture",
+            f"{len(sources)} pictures to write, but --out names one",
             where=str(out),
             fix="name a folder",
         )
     return [out / f"{index:03d}_{source.stem}.png" for index, source in enumerate(sources, 1)]
+
+
+def _find_faces(
+    sources: list[Path],
+    references: list[Path],
+    kind: str,
+    which: str,
+    size: int,
+    weights_dir: Path | None,
+    must_be_found: bool,
+):
+    """The aligned faces of sources and references; says on standard error what is missing."""
+    from facemeld.faces.detect import FaceFinder
+    from facemeld.fusion.photographs import aligned_faces
+
+    finder = FaceFinder(kind, weights_dir=weights_dir)
+    note_missing(finder.missing)
+    found = aligned_faces(
+        sources, finder, size=size, which=which, must_be_found=must_be_found, on_note=note
+    )
+    looks = aligned_faces(references, finder, size=size, must_be_found=False, on_note=note)
+    return found, looks

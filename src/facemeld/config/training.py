@@ -159,11 +159,8 @@ class TrainingConfig:
             found.append(f"the {self.recipe} recipe needs discriminator = resnet (R1 on pixels)")
         if self.init and self.swin_weights:
             found.append("init and swin_weights exclude each other: a model brings its own weights")
-        if network.skips == "masked":
-            found.append(
-                "skips = masked need a face landmark network, which training does not have yet; "
-                "highpass skips need none"
-            )
+        if network.skips == "masked" and self.recipe != "starganv2":
+            found.append(f"the {self.recipe} recipe has no masks: skips = masked need starganv2")
         samples = self.batch_size // (2 if self.recipe == "lean" else 1)
         if self.processes > 1 and samples % self.processes:
             found.append(

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from facemeld.config import NetworkConfig
 from facemeld.errors import UserError
-from facemeld.export.torch_file import read_torch_file
 from facemeld.networks.bundle import Networks, load_model, save_model
+from facemeld.networks.torch_file import read_torch_file
 
 PARTS = ("generator", "mapping_network", "style_encoder")
 _FILTER = "generator.hpf.filter"
@@ -309,8 +309,9 @@ def _notes(
         )
     if config.skips == "masked":
         notes.append(
-            "The generator has high-pass skips inside landmark masks. The landmark network is not "
-            "imported; without masks the skips carry nothing, and less of the source is kept."
+            "The generator has high-pass skips inside landmark masks. facemeld makes them with the "
+            "official landmark network (wing.ckpt) or, without its file, from 66 landmarks; align "
+            "sources as CelebA-HQ is (facemeld align --layout)."
         )
         if _FILTER not in weights.tensors and w_hpf is None:
             notes.append(

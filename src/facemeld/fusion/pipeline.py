@@ -17,6 +17,7 @@ from torch import Tensor
 import facemeld
 from facemeld.errors import UserError
 from facemeld.fusion.request import check_cell, check_domain, check_request
+from facemeld.fusion.skip_masks import Masker, load_masker
 from facemeld.images.read import centre_square, read_picture
 from facemeld.images.sheet import sheet
 from facemeld.images.tensors import to_pictures, to_tensor
@@ -42,15 +43,24 @@ class FusionPipeline:
     Args:
         networks: the model.
         name: what the model is called in the settings of its results.
+        weights_dir: folder to look in first for the landmark network of a ``masked`` model.
     """
 
-    def __init__(self, networks: Networks, *, name: str = "") -> None:
+    def __init__(
+        self, networks: Networks, *, name: str = "", weights_dir: str | Path | None = None
+    ) -> None:
         self.networks = networks.eval()
         self.name = name
+        self._weights_dir = weights_dir
+        self._masker: Masker | None = None
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path = "faces", *, device: str | torch.device = "cpu"
+        cls,
+        model: str | Path = "faces",
+        *,
+        device: str | torch.device = "cpu",
+        weights_dir: str | Path | None = None,
     ) -> FusionPipeline:
         """Loads a bundled model by its name, or a model folder.
 
@@ -58,7 +68,8 @@ class FusionPipeline:
             UserError: there is no such model, or the folder is damaged.
         """
         folder = find_model(model)
-        return cls(load_model(folder, device=device), name=folder.name)
+        networks = load_model(folder, device=device)
+        return cls(networks, name=folder.name, weights_dir=weights_dir)
 
     def save_pretrained(self, folder: str | Path, *, card: str, half: bool = False) -> None:
         """Writes a model folder (see networks.bundle.save_model)."""
@@ -88,6 +99,20 @@ class FusionPipeline:
     def translate(self, pictures: Tensor, styles: Tensor, masks: Tensor | None = None) -> Tensor:
         """Source pictures under style codes. B 3 H W, B S, [B 2 H W] -> B 3 H W"""
         return self.networks.generator(pictures, styles, masks)
+
+    def masks(self, pictures: Tensor) -> Tensor | None:
+        """Masks of aligned faces, for a model whose skips need them; else None.
+
+        B 3 H W -> B 2 256 256 in [0, 1]
+
+        Raises:
+            UserError: no landmark network is at hand.
+        """
+        if self.networks.config.skips != "masked":
+            return None
+        if self._masker is None:
+            self._masker = load_masker(self._weights_dir)
+        return self._masker(pictures)
 
     def __call__(
         self,
@@ -146,7 +171,7 @@ class FusionPipeline:
             if strength < 1:
                 own = self.encode_style(batch, self._domains(batch, source_domain, "source_domain"))
                 styles = self._unit(torch.lerp(own, styles, strength))
-            images += to_pictures(self.translate(batch, styles))
+            images += to_pictures(self.translate(batch, styles, self.masks(batch)))
         if size is not None:
             images = [image.resize((size, size), Image.Resampling.LANCZOS) for image in images]
         shared = {
@@ -183,7 +208,10 @@ class FusionPipeline:
         with torch.inference_mode():
             for picture in batch:
                 content = generator.encode(picture[None]).repeat(len(styles))
-                fused = to_pictures(generator.decode(content, styles))
+                masks = self.masks(picture[None])
+                if masks is not None:
+                    masks = masks.expand(len(styles), -1, -1, -1)
+                fused = to_pictures(generator.decode(content, styles, masks))
                 rows.append([*to_pictures(picture[None]), *fused])
         return sheet(rows, cell=cell)
 

@@ -25,6 +25,7 @@ from facemeld.data.folders import DomainFolders, scan_domains
 from facemeld.data.sampling import BatchSampler
 from facemeld.data.store import load_pictures
 from facemeld.errors import UserError
+from facemeld.fusion.skip_masks import load_masker
 from facemeld.networks.bundle import Networks, build_discriminator, save_model
 from facemeld.networks.features import FeatureStatistics
 from facemeld.networks.swin import swin_parameters
@@ -68,7 +69,7 @@ def train(
         resume: ``auto`` goes on from the newest valid checkpoint if there is one, ``never``
             refuses a folder that has checkpoints, anything else is the path of a checkpoint to
             branch off from; later ones in ``out`` are moved aside.
-        weights_dir: where to look first for the weights of the frozen feature network.
+        weights_dir: where to look first for the weights of frozen networks.
 
     Under torchrun every process calls this with the same arguments and becomes one rank.
 
@@ -92,13 +93,15 @@ def train(
         find_swin_weights(config.swin_weights)
     if config.init and not checkpoint.any_in(out / "checkpoints"):
         check_start(config)
+    if config.network.skips == "masked":
+        load_masker(weights_dir)  # so that a missing file is told before long work
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):
         resume = "auto"  # torchrun started the job again: go on from what it had
     try:
         with Interruption(), torchrun_team() as team:
             device = team.device
             config = team.from_leader(lambda: open_run(config, out, resume, device=device))
-            work = (config, folders, out, resume, features)
+            work = (config, folders, out, resume, features, weights_dir)
             if team.size > 1:
                 _run(team, *work)
             else:
@@ -119,9 +122,10 @@ def _run(
     out: Path,
     resume: str,
     features: Path | None,
+    weights_dir: str | Path | None,
 ) -> None:
     with Interruption() as interruption:
-        run = team.together(lambda: _Run(team, config, folders, out, features))
+        run = team.together(lambda: _Run(team, config, folders, out, features, weights_dir))
         run.go(resume, interruption)
 
 
@@ -135,7 +139,10 @@ class _Run:
         folders: DomainFolders,
         out: Path,
         features: Path | None,
+        weights_dir: str | Path | None,
     ) -> None:
+        masked = config.network.skips == "masked"
+        self.masker = load_masker(weights_dir) if masked else None
         self.team, self.config, self.out = team, config, out
         self.device = team.device
         self._say(f"reading {sum(map(len, folders.files))} pictures")
@@ -187,7 +194,9 @@ class _Run:
         config, team = self.config, self.team
         self._restore(resume)
         started = self._start_from_model()
-        sheet = team.together(lambda: SampleSheet(config, self.store) if team.leads else None)
+        sheet = team.together(
+            lambda: SampleSheet(config, self.store, self.masker) if team.leads else None
+        )
         recipe = self._recipe(started)
         log = RunLog(self.out, total=config.pictures, start=self.pictures) if team.leads else None
         means, stop, stopped = Means(), SharedFlag(team), 0
@@ -299,7 +308,7 @@ class _Run:
 
     def _recipe(self, discriminator_started: bool) -> StarGANv2Recipe | LeanRecipe:
         if self.frozen is None:
-            return StarGANv2Recipe(self.config, self.networks, self.discriminator)
+            return StarGANv2Recipe(self.config, self.networks, self.discriminator, self.masker)
         statistics = self._statistics()
         if self.frozen is not self.networks.style_encoder:
             self.frozen.fit_scale(statistics)

@@ -14,6 +14,7 @@ from facemeld.data.sampling import as_tensor, random_at
 from facemeld.data.shards import ShardPicture
 from facemeld.data.store import PictureStore, content
 from facemeld.errors import UserError
+from facemeld.fusion.skip_masks import Masker
 from facemeld.images.read import centre_square, read_picture
 from facemeld.images.sheet import sheet
 from facemeld.images.tensors import to_pictures
@@ -30,9 +31,17 @@ class SampleSheet:
 
     The pictures are the last ones of each domain in ``config.samples_from``, or of the training
     data where that is empty.
+
+    Args:
+        config: the run.
+        store: its pictures.
+        masker: gives the masks of ``masked`` skips.
     """
 
-    def __init__(self, config: TrainingConfig, store: PictureStore) -> None:
+    def __init__(
+        self, config: TrainingConfig, store: PictureStore, masker: Masker | None = None
+    ) -> None:
+        self.masker = masker
         size = config.network.image_size
         self.domains = list(config.network.domains)[:MOST_DOMAINS]
         if config.samples_from:
@@ -79,7 +88,10 @@ class SampleSheet:
         rows: list[list[Image.Image | None]] = [[None, *shown, *[None] * len(self.latents)]]
         for index, source in enumerate(sources):
             content = networks.generator.encode(source[None])
-            fakes = networks.generator.decode(content.repeat(len(styles)), styles)
+            masks = None
+            if self.masker is not None:
+                masks = self.masker(source[None]).expand(len(styles), -1, -1, -1)
+            fakes = networks.generator.decode(content.repeat(len(styles)), styles, masks)
             finite = torch.nan_to_num(fakes.float())  # a broken model still gets its sheet
             rows.append([Image.fromarray(self.sources[index]), *to_pictures(finite)])
         names = ["", *[networks.config.domains[k] for k in self.reference_domains]]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from facemeld.config import LossWeights, TrainingConfig
 from facemeld.data.sampling import Batch
+from facemeld.fusion.skip_masks import Masker
 from facemeld.networks.bundle import Networks
 from facemeld.training import losses
 
@@ -21,14 +22,26 @@ Phase = tuple[Tensor, tuple[str, ...]]
 
 
 class StarGANv2Recipe:
-    """Batch in, losses out; see ``step``."""
+    """Batch in, losses out; see ``step``.
+
+    Args:
+        config: the run.
+        networks: generator, style encoder and mapping network.
+        discriminator: judges them.
+        masker: gives the masks of ``masked`` skips, of sources and of fakes; for no other skips.
+    """
 
     def __init__(
-        self, config: TrainingConfig, networks: Networks, discriminator: nn.Module
+        self,
+        config: TrainingConfig,
+        networks: Networks,
+        discriminator: nn.Module,
+        masker: Masker | None = None,
     ) -> None:
         self.config = config
         self.networks = networks
         self.discriminator = discriminator
+        self.masker = masker
 
     def step(
         self, batch: Batch, weights: LossWeights, iteration: int, numbers: Numbers
@@ -43,13 +56,18 @@ class StarGANv2Recipe:
             iteration: not used by this recipe.
             numbers: receives every loss, detached.
         """
+        masks = self._masks(batch.sources)
         for mode in ("latent", "reference"):
-            yield self._discriminator_loss(batch, mode, numbers), ("discriminator",)
+            yield self._discriminator_loss(batch, mode, masks, numbers), ("discriminator",)
         yield (
-            self._generator_loss(batch, "latent", weights, numbers),
+            self._generator_loss(batch, "latent", weights, masks, numbers),
             ("generator", "mapping_network", "style_encoder"),
         )
-        yield self._generator_loss(batch, "reference", weights, numbers), ("generator",)
+        yield self._generator_loss(batch, "reference", weights, masks, numbers), ("generator",)
+
+    def _masks(self, pictures: Tensor) -> Tensor | None:
+        """n 3 H W -> n 2 256 256; the landmark network is a judge, so nothing is learned by it."""
+        return self.masker(pictures.detach()) if self.masker is not None else None
 
     def _styles(self, batch: Batch, mode: str, which: int) -> Tensor:
         """Styles of the first or second code of each source. -> n S"""
@@ -57,13 +75,15 @@ class StarGANv2Recipe:
             return self.networks.mapping_network(batch.latents[which::2], batch.targets)
         return self.networks.style_encoder(batch.references[which::2], batch.targets)
 
-    def _discriminator_loss(self, batch: Batch, mode: str, numbers: Numbers) -> Tensor:
+    def _discriminator_loss(
+        self, batch: Batch, mode: str, masks: Tensor | None, numbers: Numbers
+    ) -> Tensor:
         real = batch.sources.detach().requires_grad_()
         with torch.autocast(real.device.type, enabled=False):
             real_logits = self.discriminator(real, batch.source_domains)
             penalty = losses.r1_penalty(real_logits, real)
         with torch.no_grad():
-            fake = self.networks.generator(batch.sources, self._styles(batch, mode, 0))
+            fake = self.networks.generator(batch.sources, self._styles(batch, mode, 0), masks)
         fake_logits = self.discriminator(fake, batch.targets)
         parts = {
             "real": losses.logistic_real(real_logits),
@@ -74,17 +94,22 @@ class StarGANv2Recipe:
         return parts["real"] + parts["fake"] + self.config.r1 * penalty
 
     def _generator_loss(
-        self, batch: Batch, mode: str, weights: LossWeights, numbers: Numbers
+        self,
+        batch: Batch,
+        mode: str,
+        weights: LossWeights,
+        masks: Tensor | None,
+        numbers: Numbers,
     ) -> Tensor:
         networks = self.networks
         style = self._styles(batch, mode, 0)
-        fake = networks.generator(batch.sources, style)
+        fake = networks.generator(batch.sources, style, masks)
         logits = self.discriminator(fake, batch.targets)
         fake_style = networks.style_encoder(fake, batch.targets)
         with torch.no_grad():
-            other = networks.generator(batch.sources, self._styles(batch, mode, 1))
+            other = networks.generator(batch.sources, self._styles(batch, mode, 1), masks)
         source_style = networks.style_encoder(batch.sources, batch.source_domains)
-        cycled = networks.generator(fake, source_style)
+        cycled = networks.generator(fake, source_style, self._masks(fake))
         parts = {
             "adversarial": losses.logistic_real(logits),
             "style": losses.l1(fake_style, style),

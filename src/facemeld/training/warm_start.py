@@ -22,9 +22,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from facemeld.errors import UserError
-from facemeld.export.torch_file import read_torch_file
 from facemeld.networks.bundle import Networks
 from facemeld.networks.swin import SwinBlock, SwinStage
+from facemeld.networks.torch_file import read_torch_file
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # torchvision: features.(2 stage + 1).block, mergings at features.(2 stage + 2)

@@ -1,0 +1,115 @@
+"""Commands about faces in photographs: align."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from facemeld.cli.app import app, check_target, note_missing
+from facemeld.errors import UserError
+
+_SHOWN_PROBLEMS = 20
+
+
+@app.command
+def align(
+    source: tyro.conf.Positional[Path],
+    out: tyro.conf.Positional[Path],
+    domain: Literal["human", "animal", "anime", "auto"] = "auto",
+    size: int = 256,
+    faces: Literal["largest", "all"] = "largest",
+    on_missing: Literal["skip", "centre", "fail"] = "skip",
+    layout: Path | None = None,
+    weights_dir: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Find faces in photographs and bring them to one place, ready to train on or to fuse.
+
+    Of a folder, every picture is aligned into the same subfolder of OUT; faces.jsonl there says
+    where each face was, sheet.png shows them. Run again, it goes on where it stopped.
+
+    Args:
+        source: photograph, or folder of photographs; never changed.
+        out: picture to write, or folder for the faces.
+        domain: kind of the faces; auto looks at each.
+        size: side of the aligned pictures in pixels.
+        faces: the largest face of each photograph, or all.
+        on_missing: photographs without a face: skip, take the centre, or fail.
+        layout: celeba_lm_mean.npz, to align people as the official CelebA-HQ models want them.
+        weights_dir: folder to look in first for the detectors.
+        json: print the report as JSON.
+    """
+    from facemeld.faces.detect import FaceFinder
+    from facemeld.faces.folder import AlignOptions, align_folder, check_folders
+    from facemeld.images.read import shown
+
+    options = AlignOptions(
+        kind=domain,
+        size=size,
+        faces=faces,
+        on_missing=on_missing,
+        layout=str(layout) if layout else None,
+    )
+    options.check()
+    if source.is_file():
+        _align_file(source, out, options, weights_dir, json)
+        return
+    check_folders(source, out)
+    finder = FaceFinder(domain, weights_dir=weights_dir)
+    note_missing(finder.missing)
+    from facemeld.cli.progress import Progress
+
+    with Progress("photographs") as progress:
+        report = align_folder(source, out, options, finder, progress=progress)
+    if json:
+        facts = {"out": str(out), "photographs": report.photographs, "faces": report.faces}
+        facts["other_files"] = report.others
+        facts |= {"kinds": dict(report.kinds), "problems": dict(report.problems)}
+        print(json_format.dumps(facts, indent=2))
+        return
+    for name, problem in report.problems[:_SHOWN_PROBLEMS]:
+        print(f"{shown(name)}: {problem}", file=sys.stderr)
+    if len(report.problems) > _SHOWN_PROBLEMS:
+        more = len(report.problems) - _SHOWN_PROBLEMS
+        print(f"… and {more} more, all in faces.jsonl", file=sys.stderr)
+    if report.others:
+        print(f"{report.others} files are no pictures by their names", file=sys.stderr)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.kinds.items()))
+    print(f"{report.faces} faces in {report.photographs} photographs ({kinds or 'none'}) -> {out}")
+
+
+def _align_file(source: Path, out: Path, options, weights_dir: Path | None, json: bool) -> None:
+    """One photograph; --faces all numbers the further ones."""
+    from facemeld.faces.detect import FaceFinder
+    from facemeld.faces.folder import align_photograph, entry_of
+    from facemeld.faces.templates import official_template
+    from facemeld.files import write_whole
+    from facemeld.images.read import read_picture, shown
+    from facemeld.images.write import FORMAT_OF_SUFFIX, encode_picture
+
+    check_target(out)
+    if out.resolve() == source.resolve():
+        raise UserError("the output is the input", where=shown(out), fix="choose another name")
+    finder = FaceFinder(options.kind, weights_dir=weights_dir)
+    note_missing(finder.missing)
+    target = official_template(Path(options.layout)) if options.layout else None
+    entries = []
+    for picture, how in align_photograph(read_picture(source), options, finder, target):
+        number = len(entries) + 1
+        path = out if number == 1 else out.with_stem(f"{out.stem}.face{number}")
+        kind = FORMAT_OF_SUFFIX[path.suffix.lower()]
+        content = encode_picture(picture, kind, settings=None, synthetic=False)
+        write_whole(path, lambda partial, content=content: partial.write_bytes(content))
+        entries.append({"file": str(path)} | entry_of(how))
+    if not entries:
+        raise UserError(
+            "no face was found", where=shown(source), fix="--on-missing centre takes its centre"
+        )
+    if json:
+        print(json_format.dumps(entries, indent=2))
+    else:
+        print("\n".join(entry["file"] for entry in entries))

@@ -1,0 +1,152 @@
+"""facemeld fuse on photographs, facemeld align on one, and masks for masked models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drawn_portraits import EYES_AND_MOUTH, photograph, portrait
+from PIL import Image
+
+from facemeld.cli import main
+from facemeld.config import NetworkConfig
+from facemeld.errors import UserError
+from facemeld.faces.geometry import transform
+from facemeld.fusion.pipeline import FusionPipeline
+from facemeld.fusion.skip_masks import load_masker
+from facemeld.images import is_marked_synthetic, read_picture, read_settings
+from facemeld.networks.bundle import Networks
+
+PLACES = np.array([[0.6, 0, 20.0], [0, 0.6, 60.0]]), np.array([[0.9, 0, 220.0], [0, 0.9, 70.0]])
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """A photograph with a small and a large face."""
+    one = np.asarray(photograph(PLACES[0], (480, 360)))
+    two = np.asarray(photograph(PLACES[1], (480, 360)))
+    both = np.concatenate([one[:, :200], two[:, 200:]], axis=1)
+    path = tmp_path / "scene.png"
+    Image.fromarray(both).save(path)
+    return path
+
+
+def eyes(place: np.ndarray) -> tuple[int, ...]:
+    left, right = transform(place, EYES_AND_MOUTH[:2] * 256).mean(0).astype(int)
+    return int(left), int(right)
+
+
+def test_paste_back_changes_the_largest_face_only(scene, tmp_path, faces, projected_model, capsys):
+    out = tmp_path / "out.png"
+    arguments = ["--source", str(scene), "--reference", str(faces / "cat" / "00.png")]
+    arguments += ["--model", str(projected_model), "--align", "human"]
+    main(["fuse", *arguments, "--paste-back", "--out", str(out)])
+    before, after = np.asarray(read_picture(scene)), np.asarray(read_picture(out))
+    changed = (before != after).any(2)
+    x, y = eyes(PLACES[1])
+    assert changed[y, x] and not changed[:, :200].any() and not changed[0].any()
+    assert changed.mean() < 0.5
+    settings = read_settings(out)
+    assert is_marked_synthetic(out) and settings["paste_back"] and settings["source"] == scene.name
+    assert settings["aligned"][0]["kind"] == "human"
+    assert "scene.png" not in capsys.readouterr().out
+
+    main(["fuse", *arguments, "--paste-back", "--faces", "all", "--out", str(out)])
+    changed = (before != np.asarray(read_picture(out))).any(2)
+    assert all(changed[y, x] for x, y in map(eyes, PLACES))
+
+
+def test_align_alone_gives_a_picture_for_each_face(scene, tmp_path, faces, projected_model, capsys):
+    arguments = ["--source", str(scene), "--reference", str(faces / "cat" / "00.png")]
+    arguments += ["--model", str(projected_model), "--align", "human"]
+    main(["fuse", *arguments, "--faces", "all", "--out", str(tmp_path / "many")])
+    assert len(list((tmp_path / "many").iterdir())) >= 2
+    main(["fuse", *arguments, "--out", str(tmp_path / "one.png")])
+    assert read_picture(tmp_path / "one.png").size == (16, 16)
+    with pytest.raises(SystemExit) as caught:
+        main(["fuse", *arguments, "--faces", "all", "--out", str(tmp_path / "two.png")])
+    assert caught.value.code == 2 and "--out names one" in capsys.readouterr().err
+
+
+def test_what_cannot_be_pasted_back_is_told(tmp_path, faces, projected_model, capsys):
+    plain = tmp_path / "plain.png"
+    Image.new("RGB", (80, 80), "navy").save(plain)
+    common = ["--reference", str(faces / "cat" / "00.png"), "--model", str(projected_model)]
+    for arguments, words in (
+        (["--source", str(plain), "--paste-back"], "no face was found"),
+        (["--source", str(plain), "--faces", "all"], "--faces is about photographs"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main(["fuse", *common, *arguments, "--out", str(tmp_path / "x.png")])
+        assert caught.value.code == 2 and words in capsys.readouterr().err
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_align_one_photograph(scene, tmp_path, capsys):
+    out = tmp_path / "face.png"
+    main(["align", str(scene), str(out), "--domain", "human", "--size", "48", "--json"])
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert read_picture(out).size == (48, 48) and not is_marked_synthetic(out)
+    assert entry["kind"] == "human" and np.array(entry["matrix"]).shape == (2, 3)
+    with pytest.raises(SystemExit):
+        main(["align", str(scene), str(scene), "--domain", "human"])
+    assert "the output is the input" in capsys.readouterr().err
+
+
+def test_align_a_folder_by_the_command_line(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    portrait(96).save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.jpg").write_bytes(b"")
+    main(["align", str(tmp_path / "in"), str(tmp_path / "out"), "--domain", "human"])
+    told = capsys.readouterr()
+    assert told.out.startswith("1 faces in 2 photographs (1 human)")
+    assert "b.jpg: the picture is empty" in told.err
+
+
+def masked_model() -> Networks:
+    torch.manual_seed(0)
+    config = NetworkConfig(
+        domains=("a", "b"),
+        image_size=32,
+        widths=(8, 8, 8),
+        style_encoder_widths=(8, 8, 8, 8),
+        skips="masked",
+        skip_resolutions=(16, 32),
+    )
+    return Networks(config)
+
+
+def test_a_masked_model_gets_masks_or_says_what_it_lacks(tmp_path, monkeypatch):
+    pipe = FusionPipeline(masked_model(), weights_dir=tmp_path)
+    with pytest.raises(UserError, match="no landmark network is at hand") as caught:
+        pipe([portrait(64)], [portrait(64)], domain="a")
+    assert "wing" in caught.value.fix and "openseeface" in caught.value.fix
+    asked = []
+
+    def masker(pictures: torch.Tensor) -> torch.Tensor:
+        asked.append(pictures.shape)
+        return torch.ones(len(pictures), 2, 256, 256)
+
+    plain = pipe.translate(pipe.prepare([portrait(64)]), torch.zeros(1, 64))
+    monkeypatch.setattr("facemeld.fusion.pipeline.load_masker", lambda weights_dir: masker)
+    fused = pipe([portrait(64)] * 2, [portrait(64)], domain="a").images
+    assert asked == [(2, 3, 32, 32)] and len(fused) == 2
+    pipe.grid([portrait(64)], [portrait(64)] * 3, domain="b")
+    assert asked[1:] == [(1, 3, 32, 32)]
+    masks = torch.ones(1, 2, 256, 256)
+    masked = pipe.translate(pipe.prepare([portrait(64)]), torch.zeros(1, 64), masks)
+    assert (masked - plain).abs().max() > 1e-3, "the skips carry something"
+
+
+def test_the_official_network_gives_the_masks_if_it_is_there(tmp_path):
+    import sys
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / "networks"))
+    import official_landmarks
+
+    torch.save({"state_dict": official_landmarks.weights()}, tmp_path / "wing.ckpt")
+    masks = load_masker(tmp_path)(torch.zeros(1, 3, 64, 64))
+    assert masks.shape == (1, 2, 256, 256) and masks.std() > 0.01
