@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 from drawn_faces import write_faces
+from facemeld.faces.align import aligned, alignment
+from facemeld.faces.detect import FaceFinder
 from loopback_server import serving
+from PIL import Image
 
+import facemeld
 from facemeld.cli import main
 from facemeld.data.published import DATA_SETS, WEIGHTS, Weights
 
@@ -36,6 +40,28 @@ def test_prepare_says_what_was_kept_and_what_was_not(
     facts = json.loads(told.out)
     assert facts["kept"] == {"train": {"cat": 8, "dog": 5}, "val": {}}
     assert facts["left_out"] == {"this is not a picture that can be read": 1}
+
+
+def test_prepare_aligns_faces(tmp_path: Path) -> None:
+    faces = Path(facemeld.__file__).parent / "assets" / "faces"
+    portrait = next(p for p in sorted(faces.rglob("*")) if "woman" in p.name)
+    (tmp_path / "in" / "woman").mkdir(parents=True)
+    with Image.open(portrait) as image:
+        wide = Image.new("RGB", (2 * image.width, image.height), "grey")
+        wide.paste(image.convert("RGB"), (image.width // 4, 0))
+    wide.save(tmp_path / "in" / "woman" / "1.png")
+    Image.radial_gradient("L").convert("RGB").save(tmp_path / "in" / "woman" / "none.png")
+    main(
+        ["prepare", str(tmp_path / "in"), str(tmp_path / "out"), "--size", "64"]
+        + ["--align", "human", "--processes", "1", "--smallest", "32", "--validation", "0"]
+    )
+    lines = (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
+    found, missing = map(json.loads, lines)
+    assert missing["rejected"] == "no face was found"
+    how = alignment(FaceFinder("human").find(wide)[0], 64)
+    assert found["transform"]["matrix"] == [[round(x, 4) for x in row] for row in how.matrix]
+    with Image.open(tmp_path / "out" / found["result"]) as result:
+        assert result.tobytes() == aligned(wide, how).tobytes()
 
 
 def test_download_lists_everything(

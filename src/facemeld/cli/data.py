@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json as json_format
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
-from facemeld.cli.app import app
+from facemeld.cli.app import app, note_missing
 
 
 @app.command
@@ -17,12 +19,14 @@ def prepare(
     out: tyro.conf.Positional[Path],
     size: int = 256,
     domain: str | None = None,
+    align: Literal["human", "animal", "anime", "auto"] | None = None,
     validation: float = 0.1,
     format: str = "png",
     quality: int = 95,
     smallest: int | None = None,
     shards: int | None = None,
     processes: int | None = None,
+    weights_dir: Path | None = None,
     json: bool = False,
 ) -> None:
     """Make training pictures of photographs: checked, upright, square, without copies, split.
@@ -34,12 +38,15 @@ def prepare(
         out: folder for the result; new, empty, or of the same run.
         size: side of the pictures in pixels.
         domain: all photographs are of this one domain, whatever folders they are in.
+        align: bring the largest face to its place, of this kind; without a face a photograph is
+            left out. If not given, the centre square is cut out.
         validation: share of the pictures that is kept for validation.
         format: png or webp (both lossless), or jpg.
         quality: of jpg, 1 to 100.
         smallest: shorter side below which a photograph is left out; half of the size if not given.
         shards: write WebDataset shards with so many pictures each, not single files.
         processes: worker processes; one a core if not given.
+        weights_dir: folder to look in first for the detectors of --align.
         json: print the result as JSON.
     """
     from facemeld.cli.progress import Progress
@@ -49,19 +56,57 @@ def prepare(
     options = PrepareOptions(
         size=size,
         domain=domain,
+        align=align,
         validation=validation,
         format=format,
         quality=quality,
         smallest=smallest,
         shards=shards,
     )
+    aligner = None if align is None else _face_aligner(align, size, weights_dir)
     with Progress("pictures") as progress:
-        done = run(source, out, options, processes=processes, progress=progress)
+        done = run(source, out, options, aligner=aligner, processes=processes, progress=progress)
     if json:
         facts = {"out": str(done.out), "kept": done.kept, "left_out": done.reasons}
         print(json_format.dumps(facts, indent=2))
     else:
         _print_prepared(done)
+
+
+def _face_aligner(kind: str, size: int, weights_dir: Path | None) -> FaceAligner:
+    """Says now, and once, which detectors are missing."""
+    from facemeld.faces.detect import FaceFinder
+
+    note_missing(FaceFinder(kind, weights_dir=weights_dir).missing)
+    return FaceAligner(kind, size, weights_dir)
+
+
+@dataclass(frozen=True)
+class FaceAligner:
+    """Makes, in each process, the function that aligns the largest face of a photograph."""
+
+    kind: str
+    size: int
+    weights_dir: Path | None
+
+    def __call__(self):
+        """-> a `facemeld.data.squares.Aligner`"""
+        import cv2
+
+        from facemeld.faces.align import aligned, alignment
+        from facemeld.faces.detect import FaceFinder, select
+
+        cv2.setNumThreads(1)  # the processes are parallel already
+        finder = FaceFinder(self.kind, weights_dir=self.weights_dir)
+
+        def align(photograph):
+            faces = select(finder.find(photograph), "largest")
+            if not faces:
+                return None
+            how = alignment(faces[0], self.size)
+            return aligned(photograph, how), how.matrix
+
+        return align
 
 
 def _print_prepared(done) -> None:
