@@ -432,3 +432,9 @@ def test_help_and_mistakes_do_without_torch(at: Places) -> None:
     assert [(arguments, code, heavy) for arguments, code, heavy in found] == [
         (arguments, code, []) for arguments, code in runs
     ]
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path):
+    command = f"{sys.executable} -m facemeld download | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 1 and done.stderr == ""

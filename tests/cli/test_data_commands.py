@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 from drawn_faces import write_faces
-from facemeld.faces.align import aligned, alignment
-from facemeld.faces.detect import FaceFinder
 from loopback_server import serving
 from PIL import Image
 
 import facemeld
 from facemeld.cli import main
 from facemeld.data.published import DATA_SETS, WEIGHTS, Weights
+from facemeld.faces.align import aligned, alignment
+from facemeld.faces.detect import FaceFinder
 
 
 def test_prepare_says_what_was_kept_and_what_was_not(

@@ -1,29 +1,24 @@
 """The command line: each command maps to one function of the library, nothing else.
 
-A module here holds the commands of one subject; the order of the imports below is their order in
-the help. torch is imported inside the commands that need it, after everything that can be checked
-without it, so that help and mistakes answer at once.
+A module here holds the commands of one subject. torch is imported inside the commands that need
+it, after everything that can be checked without it, so that help and mistakes answer at once.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+from importlib import import_module
 
 import tyro
 
 from facemeld import __version__
-
-from facemeld.cli import (  # isort: skip
-    fuse,
-    faces,
-    train,
-    evaluate,
-    compare,
-    models,
-    data,  # noqa: F401
-)
 from facemeld.cli.app import app, speaks
 from facemeld.errors import UserError
+
+# each module registers its commands; the help lists them in this order
+for subject in ("fuse", "faces", "data", "train", "evaluate", "compare", "models"):
+    import_module(f"facemeld.cli.{subject}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -41,6 +36,10 @@ def main(arguments: list[str] | None = None) -> None:
             args=arguments,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         )
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, like `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
     except (UserError, OSError) as error:
         if debug or not (error := _as_user_error(error)):
             raise
