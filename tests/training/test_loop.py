@@ -139,11 +139,11 @@ def new_run(config: TrainingConfig, out: Path) -> _Run:
     network = dataclasses.replace(config.network, domains=folders.domains)
     config = dataclasses.replace(config, network=network).resolved()
     features = find_weights("efficientnet-lite0") if config.recipe == "lean" else None
-    return _Run(Team(), config, folders, out, features)
+    return _Run(Team(), config, folders, out, features, None)
 
 
 def test_each_phase_changes_exactly_the_networks_that_it_names(run: _Run) -> None:
-    recipe = run._recipe()
+    recipe = run._recipe(False)
     for loss, trained in recipe.step(run.sampler.batch(0), run._weights(), 0, {}):
         parameters = {
             f"{module}/{name}": parameter
@@ -166,7 +166,7 @@ def test_each_phase_sees_what_the_phases_before_it_learned(recipe_name: str, fac
             recipe_name, faces, precision=precision, learning_rate=0.03, warmup_pictures=0
         )
         run = new_run(config, faces)
-        phases = run._recipe().step(run.sampler.batch(0), run._weights(), 0, found)
+        phases = run._recipe(False).step(run.sampler.batch(0), run._weights(), 0, found)
         with run._autocast():
             for loss, trained in phases:
                 run._train(loss, trained)
