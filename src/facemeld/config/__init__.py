@@ -7,7 +7,7 @@ travel as plain text: ``config.json`` in a model folder, ``config.toml`` in a ru
 from __future__ import annotations
 
 from facemeld.config.checks import check
-from facemeld.config.network import NetworkConfig, SwinConfig
+from facemeld.config.network import LEVELS, NetworkConfig, SwinConfig, level_of
 from facemeld.config.presets import preset, presets
 from facemeld.config.text import dotted, from_dict, read_toml, to_dict, write_toml
 from facemeld.config.training import LossWeights, TrainingConfig
@@ -15,6 +15,7 @@ from facemeld.config.training import LossWeights, TrainingConfig
 MODEL_FORMAT = 1
 
 __all__ = [
+    "LEVELS",
     "MODEL_FORMAT",
     "LossWeights",
     "NetworkConfig",
@@ -23,6 +24,7 @@ __all__ = [
     "check",
     "dotted",
     "from_dict",
+    "level_of",
     "preset",
     "presets",
     "read_toml",

@@ -11,6 +11,8 @@ GENERATORS = ("resnet", "swin-encoder", "swin-unet")
 STYLE_ENCODERS = ("resnet", "swin", "projected")
 DISCRIMINATORS = ("resnet", "projected")
 SKIPS = ("none", "additive", "highpass", "masked")
+LEVELS = ("coarse", "middle", "fine")
+"""Thirds of a decoder, by resolution; a style may be given for each (see ``level_of``)."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,20 @@ class NetworkConfig:
             or (widths if self.style_encoder == "swin" else to_four),
             discriminator_widths=self.discriminator_widths or to_four,
         )
+
+    def style_levels(self) -> dict[str, tuple[int, ...]]:
+        """The decoder's resolutions of each level that it has, by the level's name.
+
+        A decoder of two resolutions has no middle level, and without blocks at its coarsest
+        resolution it may have no coarse one.
+        """
+        widths = self._generator_widths()
+        levels: dict[str, tuple[int, ...]] = {}
+        for doublings in range(0 if self.decoder_blocks else 1, len(widths)):
+            name = LEVELS[level_of(doublings, len(widths) - 1)]
+            side = self.image_size >> (len(widths) - 1 - doublings)
+            levels[name] = (*levels.get(name, ()), side)
+        return levels
 
     def problems(self) -> list[str]:
         """Every reason why these networks cannot be built, as sentences."""
@@ -198,6 +214,15 @@ class NetworkConfig:
                 f"sizes ({', '.join(map(str, reachable))})"
             ]
         return []
+
+
+def level_of(doublings: int, of: int) -> int:
+    """The place in LEVELS of a decoder block whose maps have been doubled so many times.
+
+    The decoder's resolutions are divided evenly: the coarsest is coarse, the picture's own is fine,
+    and the others go to the nearest level. At 256 px from 16 px: 16 | 32, 64 | 128, 256.
+    """
+    return (4 * doublings + of) // (2 * of)
 
 
 def _paper_widths(image_size: int, halvings: int) -> tuple[int, ...]:

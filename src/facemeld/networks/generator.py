@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facemeld.config import SwinConfig
+from facemeld.config import SwinConfig, level_of
 from facemeld.networks.layers import (
     AdaIN,
     InstanceNorm,
@@ -23,6 +23,7 @@ from facemeld.networks.layers import (
     high_pass,
     instance_norm,
 )
+from facemeld.networks.styles import RegionStyles, StyleField, style_maps
 from facemeld.networks.swin import StyledSwinStage, SwinStage
 
 
@@ -42,6 +43,16 @@ class Content(NamedTuple):
             tuple(s.repeat_interleave(times, dim=0) for s in self.skips),
         )
 
+    def blend(self, other: Content, share: float) -> Content:
+        """Linear at the bottleneck and in every skip: 0 is this content, 1 the other.
+
+        The norms that follow each of them restore the contrast that a mean of unlike maps loses.
+        """
+        return Content(
+            torch.lerp(self.bottleneck, other.bottleneck, share),
+            tuple(torch.lerp(a, b, share) for a, b in zip(self.skips, other.skips)),
+        )
+
 
 class AdditiveSkip(nn.Module):
     """x + strength * sigmoid(gate(style)) * conv1x1(IN(features)): the style is the gate."""
@@ -53,8 +64,10 @@ class AdditiveSkip(nn.Module):
         nn.init.zeros_(self.gate.weight)
         nn.init.constant_(self.gate.bias, -0.5)
 
-    def forward(self, x: Tensor, features: Tensor, style: Tensor, strength: float) -> Tensor:
-        gate = strength * torch.sigmoid(self.gate(style)).to(x.dtype)[:, :, None, None]
+    def forward(
+        self, x: Tensor, features: Tensor, style: Tensor | RegionStyles, strength: float
+    ) -> Tensor:
+        gate = strength * torch.sigmoid(style_maps(self.gate, style, x))
         return torch.addcmul(x, gate, self.conv(instance_norm(features)))
 
 
@@ -130,6 +143,9 @@ class Generator(nn.Module):
             self.encoder.append(encoder_block(coarsest, **same))
         for _ in range(decoder_blocks):
             self.decoder.insert(0, decoder_block(coarsest, **same))
+        doublings = [*[0] * decoder_blocks, *range(1, coarsest + 1)]
+        self.levels = tuple(level_of(done, coarsest) for done in doublings)
+        """Of each block of the decoder: its place in ``config.LEVELS``."""
         self.additive_skips = nn.ModuleDict()
         if skips == "additive":
             for resolution in carried:
@@ -155,41 +171,51 @@ class Generator(nn.Module):
     def decode(
         self,
         content: Content,
-        styles: Tensor,
+        styles: Tensor | StyleField,
         masks: Tensor | None = None,
         content_strength: float = 1.0,
     ) -> Tensor:
-        """Content and B S -> B 3 H W in about [-1, 1].
+        """Content and styles, B S or a field, -> B 3 H W in about [-1, 1].
 
         Args:
             content: what ``encode`` returned.
-            styles: style codes, one a sample.
+            styles: style codes, one a sample; or one for each level and region.
             masks: B 2 H W in [0, 1] for ``masked`` skips: the first for maps of up to 32 px, the
                 second for finer ones. Without masks these skips carry nothing, as in the paper.
             content_strength: factor of what the skips add.
         """
         features = dict(zip(self.skip_resolutions, content.skips))
         x = content.bottleneck
-        for block in self.decoder:
-            x = block(x, styles)
+        style = styles
+        for block, level in zip(self.decoder, self.levels):
+            if isinstance(styles, StyleField):
+                style = styles.at(level)
+            x = block(x, style)
             side = x.shape[2]
             if block.upsample and side in features:
-                x = self._add_skip(x, features[side], styles, masks, content_strength)
+                x = self._add_skip(x, features[side], style, masks, content_strength)
         if isinstance(self.output_norm, AdaIN):
-            x = self.output_norm(x, styles)
+            x = self.output_norm(x, style)
         else:
             x = self.output_norm(x)
         return self.to_rgb(F.leaky_relu(x, 0.2))
 
-    def forward(self, pictures: Tensor, styles: Tensor, masks: Tensor | None = None) -> Tensor:
-        """B 3 H W and B S -> B 3 H W."""
+    def forward(
+        self, pictures: Tensor, styles: Tensor | StyleField, masks: Tensor | None = None
+    ) -> Tensor:
+        """B 3 H W and B S or a field -> B 3 H W."""
         return self.decode(self.encode(pictures), styles, masks)
 
     def _add_skip(
-        self, x: Tensor, features: Tensor, styles: Tensor, masks: Tensor | None, strength: float
+        self,
+        x: Tensor,
+        features: Tensor,
+        style: Tensor | RegionStyles,
+        masks: Tensor | None,
+        strength: float,
     ) -> Tensor:
         if self.skips == "additive":
-            return self.additive_skips[str(x.shape[2])](x, features, styles, strength)
+            return self.additive_skips[str(x.shape[2])](x, features, style, strength)
         if self.skips == "masked":
             if masks is None:
                 return x

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facemeld.networks.styles import RegionStyles, style_maps
+
 EPSILON = 1e-5
 
 
@@ -125,8 +127,8 @@ class AdaIN(nn.Module):
         if unit_styles:
             nn.init.normal_(self.linear.weight, std=0.5 / math.sqrt(style_size))
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        gamma, beta = self.linear(style).to(x.dtype)[:, :, None, None].chunk(2, dim=1)
+    def forward(self, x: Tensor, style: Tensor | RegionStyles) -> Tensor:
+        gamma, beta = style_maps(self.linear, style, x).chunk(2, dim=1)
         return torch.addcmul(beta, instance_norm(x), 1 + gamma)
 
 
@@ -197,7 +199,7 @@ class StyledResidualBlock(nn.Module):
             same = inputs == outputs
             self.shortcut = nn.Identity() if same else conv(inputs, outputs, 1, bias=False)
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor | RegionStyles) -> Tensor:
         residual = F.leaky_relu(self.norm1(x, style), 0.2)
         if self.upsample:
             residual = F.interpolate(residual, scale_factor=2, mode="nearest")

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from facemeld.config import SwinConfig
 from facemeld.networks.layers import AdaIN, InstanceNorm, conv, initialise
+from facemeld.networks.styles import RegionStyles
 
 
 class LayerNorm(nn.Module):
@@ -135,7 +136,7 @@ class SwinBlock(nn.Module):
         self.depthwise = _zero(nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden))
         self.mlp_out = _zero(nn.Linear(hidden, channels))
 
-    def forward(self, x: Tensor, *style: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *style: Tensor | RegionStyles) -> Tensor:
         rows = x.permute(0, 2, 3, 1)
         rows = rows + self.attention(self.norm1(x, *style).permute(0, 2, 3, 1))
         normal = self.norm2(rows.permute(0, 3, 1, 2), *style).permute(0, 2, 3, 1)
@@ -211,7 +212,7 @@ class StyledSwinStage(nn.Module):
             )
             self.resize = conv(inputs, outputs)
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor | RegionStyles) -> Tensor:
         rest = x
         for block in self.blocks:
             x = block(x, style)
