@@ -141,6 +141,63 @@ def test_fuse_writes_several_sources_to_a_folder(
     assert [e["settings"]["source"] for e in entries] == ["00.png", "00.png"]
 
 
+def test_every_control_has_an_option(at: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    out = at.to("fused.png")
+    main(
+        ["fuse", "--source", at.cat, "--reference", at.dog, "--model", at.model, "--out", out]
+        + ["--fine", at.cat, "--region", f"left={at.dog}", f"top={at.cat}", "--feather", "0.1"]
+        + ["--interpolation", "spherical", "--strength", "0.6", "--second-source", at.dog]
+        + ["--source-mix", "0.3", "--content-strength", "0.8", "--colour-match", "0.5"]
+    )
+    expected = FusionPipeline.from_pretrained(at.model)(
+        at.cat,
+        at.dog,
+        levels={"fine": at.cat},
+        regions={"left": at.dog, "top": at.cat},
+        feather=0.1,
+        interpolation="spherical",
+        strength=0.6,
+        second_source=at.dog,
+        source_mix=0.3,
+        content_strength=0.8,
+        colour_match=0.5,
+    )
+    assert read_settings(out) == expected.settings[0]
+    with Image.open(out) as image:
+        assert image.tobytes() == expected.images[0].tobytes()
+    folder = Path(at.to("variations"))
+    main(
+        ["fuse", "--source", at.cat, "--latent", "--domain", "dog", "--truncation", "0.5"]
+        + ["--variations", "2", "--model", at.model, "--out", str(folder)]
+    )
+    names = ["001_00_variation1.png", "001_00_variation2.png"]
+    assert sorted(p.name for p in folder.iterdir()) == names
+    assert [read_settings(folder / name)["variation"] for name in names] == [1, 2]
+
+
+def test_a_cascade_is_two_commands_and_repeats(
+    at: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two, both, again = (at.to(f"{name}.png") for name in ("one", "two", "both", "again"))
+    first = ["fuse", "--source", at.cat, "--reference", at.dog, "--model", at.model]
+    main([*first, "--out", one])
+    main(
+        ["fuse", "--source", one, "--reference", at.cat, "--domain", "cat", "--model", at.resnet]
+        + ["--out", two]
+    )
+    main(
+        [*first, "--then", at.resnet, "--then-reference", at.cat, "--then-domain", "cat"]
+        + ["--out", both]
+    )
+    assert Image.open(both).tobytes() == Image.open(two).tobytes()
+    main(["fuse", "--repeat", one, "--inputs", at.faces, "--model", at.model, "--out", again])
+    assert Image.open(again).tobytes() == Image.open(one).tobytes()
+    capsys.readouterr()
+    main(["info", both])
+    told = capsys.readouterr().out
+    assert "model_sha256" in told and "00.png" in told
+
+
 def test_grid_writes_a_sheet(at: Places, capsys: pytest.CaptureFixture[str]) -> None:
     out = at.to("sheet.png")
     main(
@@ -311,6 +368,46 @@ MISTAKES: dict[str, tuple[Callable[[Places], list[str]], tuple[str, ...]]] = {
     "huge cells": (
         lambda at: ["grid", *fuse_dog(at, "--cell", "1000000")[1:]],
         ("cell is 1000000",),
+    ),
+    "a region without a picture": (
+        lambda at: fuse_dog(at, "--region", "left"),
+        ("'left' does not say where and what", "--region left=cat.jpg"),
+    ),
+    "an unknown region": (
+        lambda at: fuse_dog(at, "--region", f"eyess={at.cat}"),
+        ("no region 'eyess'", "mask picture"),
+    ),
+    "a mask that is missing": (
+        lambda at: fuse_dog(at, "--region", f"{at.to('m.png')}={at.cat}"),
+        ("no such file", "m.png"),
+    ),
+    "a level that the model has not": (
+        lambda at: fuse_dog(at, "--middle", at.cat),
+        ("no middle level", "coarse 8 px"),
+    ),
+    "truncation of references": (
+        lambda at: fuse_dog(at, "--truncation", "0.5"),
+        ("about latent styles",),
+    ),
+    "variations into one picture": (
+        lambda at: fuse_dog(at, "--variations", "3"),
+        ("3 pictures to write", "name a folder"),
+    ),
+    "options of a second model without one": (
+        lambda at: fuse_dog(at, "--then-domain", "cat"),
+        ("a second model", "--then"),
+    ),
+    "a second model with an unknown domain": (
+        lambda at: fuse_dog(at, "--then", at.resnet, "--then-domain", "cta"),
+        ("no domain 'cta'", "did you mean 'cat'"),
+    ),
+    "repeating a picture without settings": (
+        lambda at: ["fuse", "--repeat", at.cat, "--out", at.to("o.png")],
+        ("holds no settings",),
+    ),
+    "repeating with other options": (
+        lambda at: fuse_dog(at, "--repeat", at.cat),
+        ("takes its settings from the picture", "--reference"),
     ),
     "info on two things": (
         lambda at: ["info", at.model, "--preset", "smoke"],

@@ -15,7 +15,10 @@ from facemeld.cli import main
 from facemeld.config import NetworkConfig
 from facemeld.errors import UserError
 from facemeld.faces.geometry import transform
+from facemeld.faces.masks import REGIONS as faces_regions
+from facemeld.fusion.inputs import Input
 from facemeld.fusion.pipeline import FusionPipeline
+from facemeld.fusion.regions import FACE_PARTS
 from facemeld.fusion.skip_masks import load_masker
 from facemeld.images import is_marked_synthetic, read_picture, read_settings
 from facemeld.networks.bundle import Networks
@@ -133,9 +136,9 @@ def test_a_masked_model_gets_masks_or_says_what_it_lacks(tmp_path, monkeypatch):
     plain = pipe.translate(pipe.prepare([portrait(64)]), torch.zeros(1, 64))
     monkeypatch.setattr("facemeld.fusion.pipeline.load_masker", lambda weights_dir: masker)
     fused = pipe([portrait(64)] * 2, [portrait(64)], domain="a").images
-    assert asked == [(2, 3, 32, 32)] and len(fused) == 2
+    assert asked == [(1, 3, 32, 32)] * 2 and len(fused) == 2
     pipe.grid([portrait(64)], [portrait(64)] * 3, domain="b")
-    assert asked[1:] == [(1, 3, 32, 32)]
+    assert asked[2:] == [(1, 3, 32, 32)]
     masks = torch.ones(1, 2, 256, 256)
     masked = pipe.translate(pipe.prepare([portrait(64)]), torch.zeros(1, 64), masks)
     assert (masked - plain).abs().max() > 1e-3, "the skips carry something"
@@ -150,3 +153,41 @@ def test_the_official_network_gives_the_masks_if_it_is_there(tmp_path):
     torch.save({"state_dict": official_landmarks.weights()}, tmp_path / "wing.ckpt")
     masks = load_masker(tmp_path)(torch.zeros(1, 3, 64, 64))
     assert masks.shape == (1, 2, 256, 256) and masks.std() > 0.01
+
+
+def test_parts_of_a_face_take_a_look_of_their_own(scene, tmp_path, faces, projected_model):
+    """eyes and mouth change, what is around the face does not"""
+    pipe = FusionPipeline.from_pretrained(projected_model)
+    source, cat, dog = portrait(128), faces / "cat" / "00.png", faces / "dog" / "00.png"
+    masks = pipe.face_parts(Input(source), 16)
+    plain = np.asarray(pipe(source, cat).images[0], int)
+    found = np.asarray(pipe(source, cat, regions={"eyes": dog, "mouth": dog}).images[0], int)
+    inside = masks["eyes"] + masks["mouth"]
+    changed = np.abs(found - plain).max(axis=2)
+    assert changed[inside == 0].max(initial=0) == 0 and changed[inside > 0.5].mean() > 3
+    with pytest.raises(UserError, match="no face was found") as caught:
+        pipe(Image.new("RGB", (40, 40)), cat, regions={"eyes": dog})
+    assert "mask picture" in caught.value.fix
+
+
+def test_every_part_has_a_name():
+    assert FACE_PARTS == faces_regions
+
+
+def test_photographs_take_every_control(scene, tmp_path, faces, projected_model, capsys):
+    out = tmp_path / "many"
+    main(
+        ["fuse", "--source", str(scene), "--reference", str(faces / "cat" / "00.png")]
+        + ["--model", str(projected_model), "--align", "human", "--paste-back"]
+        + ["--fine", str(faces / "dog" / "00.png"), "--variations", "2", "--out", str(out)]
+    )
+    made = sorted(out.iterdir())
+    settings = [read_settings(path) for path in made]
+    assert [s["variation"] for s in settings] == [1, 2] and settings[0]["levels"] == {
+        "fine": "00.png"
+    }
+    assert [len(s["sha256"]["source"]) for s in settings] == [64, 64]
+    assert read_picture(made[0]).size == read_picture(scene).size
+    with pytest.raises(SystemExit):
+        main(["fuse", "--repeat", str(made[0]), "--out", str(tmp_path / "again.png")])
+    assert "faces found in photographs" in capsys.readouterr().err

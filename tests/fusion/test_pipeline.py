@@ -197,7 +197,7 @@ def test_settings_make_the_picture_again(
 ) -> None:
     result = pipe(cats[0], [cats[1], dogs[0]], weights=[1, 3], strength=0.6, seed=5)
     settings = json.loads(json.dumps(result.settings[0]))
-    assert settings == {
+    expected = {
         "facemeld": facemeld.__version__,
         "model": "projected",
         "source": "00.png",
@@ -210,6 +210,7 @@ def test_settings_make_the_picture_again(
         "seed": 5,
         "size": None,
     }
+    assert expected.items() <= settings.items()
     names = ("weights", "domain", "latent", "strength", "seed", "size")
     options = {n: settings[n] for n in names}
     again = pipe(cats[0], [cats[1], dogs[0]], **options)

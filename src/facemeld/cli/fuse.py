@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
-from facemeld.cli.app import (
-    app,
-    check_inputs,
-    check_target,
-    note,
-    note_missing,
-    print_files,
+from facemeld.cli.app import app, check_inputs, check_target, note, note_missing, print_files
+from facemeld.cli.fuse_options import (
+    Again,
+    Latent,
+    Mixing,
+    Photographs,
+    Shape,
+    Then,
+    Where,
+    controls_of,
 )
 from facemeld.errors import UserError
 
@@ -35,83 +37,68 @@ def demo(out: Path = Path("results/demo"), model: str = "faces") -> None:
 
 @app.command
 def fuse(
-    source: list[Path],
     out: Path,
+    source: list[Path] = [],
     reference: list[Path] = [],
-    weights: list[float] | None = None,
-    domain: str | None = None,
-    source_domain: str | None = None,
-    latent: bool = False,
-    seed: int = 0,
     strength: float = 1.0,
-    size: int | None = None,
-    align: Literal["human", "animal", "anime", "auto"] | None = None,
-    paste_back: bool = False,
-    faces: Literal["largest", "all"] = "largest",
     model: str = "faces",
-    weights_dir: Path | None = None,
+    size: int | None = None,
     keep_settings: bool = True,
     json: bool = False,
+    mixing: Mixing = Mixing(),
+    where: Where = Where(),
+    latent: Latent = Latent(),
+    shape: Shape = Shape(),
+    photographs: Photographs = Photographs(),
+    then: Then = Then(),
+    again: Again = Again(),
 ) -> None:
     """Fuse faces: pose and layout of the source, look of the references.
 
     Pictures are taken as aligned faces; with --align or --paste-back, as photographs with faces.
 
     Args:
+        out: picture to write (.png, .jpg or .webp); for several results a folder.
         source: picture that gives pose and layout; several give several results.
-        out: picture to write (.png, .jpg or .webp); with several sources a folder.
         reference: pictures that give the look.
-        weights: one for each reference.
-        domain: domain of the references, or of the latent style; guessed from the references.
-        source_domain: domain of the source, used with a strength below 1; guessed.
-        latent: take the style from a random latent code of --domain.
-        seed: of the latent code.
         strength: 0 keeps the source's own look, 1 takes all of the references'.
-        size: side of the result in pixels, interpolated; the model's own if not given.
-        align: find the faces of all pictures and align them: human, animal, anime or auto.
-        paste_back: put the fused face into the source photograph; aligns by auto if not said.
-        faces: largest, or all faces of each source photograph.
         model: bundled model or model folder.
-        weights_dir: folder to look in first for detectors and landmark networks.
+        size: side of the result in pixels, interpolated; the model's own if not given.
         keep_settings: write the settings into the picture, so that it can be made again.
         json: print the results as JSON.
     """
-    from facemeld.fusion.request import check_request
+    controls = controls_of(strength, size, mixing, where, latent, shape)
+    if again.repeat is not None:
+        from facemeld.fusion.request import Controls
 
-    if faces != "largest" and align is None and not paste_back:
-        raise UserError("--faces is about photographs", fix="add --align auto or --paste-back")
-    face_each = faces == "all" and not paste_back  # how many, detection will tell
-    targets = [] if face_each else _targets(source, out)
-    config = check_inputs(model, [*source, *reference])
-    options = {
-        "weights": weights,
-        "domain": domain,
-        "source_domain": source_domain,
-        "latent": latent,
-        "strength": strength,
-        "seed": seed,
-        "size": size,
-    }
-    check_request(len(reference), domains=config.domains, **options)
-    if align is not None or paste_back:
-        found, looks = _find_faces(
-            source, reference, align or "auto", faces, config.image_size, weights_dir, paste_back
-        )
-        if face_each:
-            targets = _targets([face.file for face in found], out, folder=not out.suffix)
-    from facemeld.fusion.pipeline import FusionPipeline
+        given = (reference, controls, where, shape, photographs, then)
+        if given != ([], Controls(), Where(), Shape(), Photographs(), Then()):
+            raise UserError(
+                "--repeat takes its settings from the picture",
+                where="--repeat",
+                fix="leave out --reference and all that says how to fuse; --source may be another",
+            )
+        images, settings, targets = _repeat(again, source, out, model)
+    else:
+        if photographs.faces != "largest" and not photographs.wanted:
+            raise UserError("--faces is about photographs", fix="add --align auto or --paste-back")
+        # How many faces there are, detection will tell.
+        face_each = photographs.faces == "all" and not photographs.paste_back
+        targets = [] if face_each else _targets(source, out, latent.variations)
+        looks = _read_looks(source, reference, where, shape)
+        stages = _stages(model, looks, controls, then)
+        if photographs.wanted:
+            images, settings, files = _fuse_photographs(source, stages, photographs)
+            if face_each:
+                targets = _targets(files, out, latent.variations, folder=not out.suffix)
+        else:
+            _check_masks(source, looks, controls)
+            result = _run(stages, source, photographs.weights_dir)
+            images, settings = result.images, result.settings
     from facemeld.images.write import write_picture
 
-    pipe = FusionPipeline.from_pretrained(model, weights_dir=weights_dir)
-    if align is None and not paste_back:
-        result = pipe(source, reference, **options)
-        images, settings = result.images, result.settings
-    else:
-        from facemeld.fusion.photographs import fuse_faces
-
-        images, settings = fuse_faces(pipe, found, looks, options, paste_back=paste_back)
-    for image, facts, target in zip(images, settings, targets):
-        write_picture(image, target, settings=facts if keep_settings else None)
+    for image, known, target in zip(images, settings, targets):
+        write_picture(image, target, settings=known if keep_settings else None)
     print_files(targets, settings, json)
 
 
@@ -149,39 +136,155 @@ def grid(
     print(out)
 
 
-def _targets(sources: list[Path], out: Path, folder: bool = False) -> list[Path]:
-    """The files to write: ``out`` itself for one source, else files in the folder ``out``."""
+# -- what fuse does before and around the pipeline ----------------------------------------------
+
+
+def _targets(
+    sources: list[Path], out: Path, variations: int = 0, folder: bool = False
+) -> list[Path]:
+    """The files to write: ``out`` itself for one result, else files in the folder ``out``."""
     from facemeld.images.write import FORMAT_OF_SUFFIX
 
-    if len(sources) == 1 and not folder:
+    results = len(sources) * max(variations, 1)
+    if results == 1 and not folder:
         check_target(out)
         return [out]
+    if not sources:
+        raise UserError("no source picture", where="--source", fix="name one")
     if out.suffix.lower() in FORMAT_OF_SUFFIX:
         raise UserError(
-            f"{len(sources)} pictures to write, but --out names one",
+            f"{results} pictures to write, but --out names one",
             where=str(out),
             fix="name a folder",
         )
-    return [out / f"{index:03d}_{source.stem}.png" for index, source in enumerate(sources, 1)]
+    endings = [f"_variation{n}" for n in range(1, variations + 1)] or [""]
+    return [
+        out / f"{index:03d}_{source.stem}{ending}.png"
+        for index, source in enumerate(sources, 1)
+        for ending in endings
+    ]
 
 
-def _find_faces(
-    sources: list[Path],
-    references: list[Path],
-    kind: str,
-    which: str,
-    size: int,
-    weights_dir: Path | None,
-    must_be_found: bool,
-):
-    """The aligned faces of sources and references; says on standard error what is missing."""
+def _read_looks(sources: list[Path], references: list[Path], where: Where, shape: Shape):
+    from facemeld.fusion.looks import read_looks
+    from facemeld.images.read import check_picture
+
+    for source in sources:
+        check_picture(source)
+    named = {"coarse": where.coarse, "middle": where.middle, "fine": where.fine}
+    levels = {name: path for name, path in named.items() if path is not None}
+    regions = []
+    for text in where.region:
+        place, equals, picture = text.partition("=")
+        if not (place and equals and picture):
+            raise UserError(
+                f"'{text}' does not say where and what",
+                where="--region",
+                fix="write for example: --region left=cat.jpg",
+            )
+        regions.append((place, Path(picture)))
+    return read_looks(references, levels, regions, shape.second_source)
+
+
+def _stages(model: str, looks, controls, then: Then) -> list[tuple]:
+    """Model, looks and controls of each fusion in turn; all checked, none begun."""
+    import dataclasses
+
+    from facemeld.fusion.looks import read_looks
+    from facemeld.fusion.request import Controls, check_request
+
+    stages = [(model, looks, controls)]
+    if then.then is not None:
+        # The size of the result is the last model's; the one before hands over its own.
+        stages[0] = (model, looks, dataclasses.replace(controls, size=None))
+        last = Controls(
+            domain=then.then_domain,
+            latent=not then.then_reference,
+            strength=then.then_strength,
+            seed=controls.seed,
+            size=controls.size,
+        )
+        stages.append((then.then, read_looks(then.then_reference), last))
+    elif then != Then():
+        raise UserError("these are about a second model", where="--then-…", fix="name it: --then")
+    for name, given, wanted in stages:
+        check_request(
+            len(given.references),
+            wanted,
+            check_inputs(name, []),
+            levels=given.levels,
+            regions=len(given.regions),
+            second_source=given.second_source is not None,
+        )
+    return stages
+
+
+def _check_masks(sources: list[Path], looks, controls) -> None:
+    """UserError if a mask has another shape than a source."""
+    from facemeld.fusion.regions import region_mask
+    from facemeld.images.read import read_picture
+
+    if masks := [place for place, _ in looks.regions if not isinstance(place, str)]:
+        for source in sources:
+            for mask in masks:
+                region_mask(mask, read_picture(source), 16, controls.feather)
+
+
+def _run(stages: list[tuple], sources: list, weights_dir: Path | None):
+    from facemeld.fusion.inputs import sources_of
+    from facemeld.fusion.pipeline import FusionPipeline
+
+    result = sources
+    for model, looks, controls in stages:
+        pipe = FusionPipeline.from_pretrained(model, weights_dir=weights_dir)
+        result = pipe.fuse(sources_of(result), looks, controls)
+    return result
+
+
+def _fuse_photographs(sources: list[Path], stages: list[tuple], photographs: Photographs):
+    """Pictures, settings and the photograph of each, of sources whose faces are looked for."""
     from facemeld.faces.detect import FaceFinder
-    from facemeld.fusion.photographs import aligned_faces
+    from facemeld.fusion.photographs import aligned_faces, aligned_looks, fuse_faces
+    from facemeld.networks.model_folder import find_model, read_network_config
 
-    finder = FaceFinder(kind, weights_dir=weights_dir)
+    finder = FaceFinder(photographs.align or "auto", weights_dir=photographs.weights_dir)
     note_missing(finder.missing)
-    found = aligned_faces(
-        sources, finder, size=size, which=which, must_be_found=must_be_found, on_note=note
+    size = read_network_config(find_model(stages[0][0])).image_size
+    faces = aligned_faces(
+        sources,
+        finder,
+        size=size,
+        which=photographs.faces,
+        must_be_found=photographs.paste_back,
+        on_note=note,
     )
-    looks = aligned_faces(references, finder, size=size, must_be_found=False, on_note=note)
-    return found, looks
+    model, looks, controls = stages[0]
+    looks = aligned_looks(looks, finder, size=size, on_note=note)
+    stages = [(model, looks, controls), *stages[1:]]
+    images, settings = fuse_faces(
+        lambda inputs: _run(stages, inputs, photographs.weights_dir),
+        faces,
+        paste_back=photographs.paste_back,
+    )
+    return images, settings, [face.file for face in faces]
+
+
+def _repeat(again: Again, sources: list[Path], out: Path, model: str):
+    """Pictures, settings and targets of a fusion that is made again."""
+    from facemeld.fusion.repeat import recall
+    from facemeld.images.read import check_picture
+
+    check_target(out)
+    check_picture(again.repeat)
+    for folder in again.inputs:
+        if not folder.is_dir():
+            raise UserError("no such folder", where=str(folder))
+    if len(sources) > 1:
+        raise UserError("--repeat takes one source", where="--source")
+    for source in sources:
+        check_picture(source)
+    recalled = recall(
+        again.repeat, again.inputs, source=sources[0] if sources else None, models=[model]
+    )
+    result = recalled.run()
+    return result.images, result.settings, [out]

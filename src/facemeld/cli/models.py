@@ -117,6 +117,7 @@ def _print_facts(facts: dict, as_json: bool) -> None:
         print(json_format.dumps(facts, indent=2, ensure_ascii=False))
         return
     costs = facts.pop("costs", None)
+    facts |= {f"  {k}": v for k, v in (facts.pop("settings", None) or {}).items()}
     for name, value in facts.items():
         if isinstance(value, dict):
             value = ", ".join(f"{k} {v}" for k, v in value.items())

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -13,10 +12,9 @@ from facemeld.errors import UserError
 from facemeld.faces.align import Alignment, aligned, alignment, centre
 from facemeld.faces.detect import FaceDetection, FaceFinder, select
 from facemeld.faces.paste import paste_back
+from facemeld.fusion.inputs import FusionResult, Input, file_sha256
+from facemeld.fusion.looks import Looks
 from facemeld.images.read import read_picture, shown
-
-if TYPE_CHECKING:  # finding faces needs no torch
-    from facemeld.fusion.pipeline import FusionPipeline
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,10 @@ class AlignedFace:
     """Counts the faces of its photograph, from 1, the largest first."""
     picture: Image.Image = field(repr=False)
     how: Alignment = field(repr=False)
+
+    def as_input(self) -> Input:
+        """The aligned face as a picture to fuse, with the name and hash of the photograph."""
+        return Input(self.picture, self.file.name, file_sha256(self.file))
 
     def settings(self) -> dict:
         """What the settings of a fused picture say about it."""
@@ -75,38 +77,60 @@ def aligned_faces(
     return found
 
 
+def aligned_looks(
+    looks: Looks, finder: FaceFinder, *, size: int, on_note: Callable[[str], None]
+) -> Looks:
+    """The same with the largest face of every picture in its place; masks stay as they are."""
+
+    def face(given: Input) -> Input:
+        faces = select(finder.find(given.image), "largest")
+        if not faces:
+            on_note(f"no face was found in {shown(str(given.name))}: its centre is taken")
+        how = alignment(faces[0], size) if faces else centre(given.image, size)
+        return replace(given, image=aligned(given.image, how))
+
+    return Looks(
+        references=[face(r) for r in looks.references],
+        levels={level: face(r) for level, r in looks.levels.items()},
+        regions=[(where, face(r)) for where, r in looks.regions],
+        second_source=None if looks.second_source is None else face(looks.second_source),
+    )
+
+
 def fuse_faces(
-    pipe: FusionPipeline,
-    sources: Sequence[AlignedFace],
-    references: Sequence[AlignedFace],
-    options: dict,
+    fuse: Callable[[list[Input]], FusionResult],
+    faces: Sequence[AlignedFace],
     *,
     paste_back: bool,
 ) -> tuple[list[Image.Image], list[dict]]:
     """Fuses aligned faces; gives pictures and, for each, the settings that made it.
 
     Args:
-        pipe: the model.
-        sources: give pose and layout.
-        references: give the look.
-        options: of FusionPipeline.
+        fuse: gives for each source one result, or equally many.
+        faces: give pose and layout.
         paste_back: give the source photographs with the fused faces in them, one for each file,
             instead of a picture for each face.
     """
-    result = pipe([f.picture for f in sources], [f.picture for f in references], **options)
-    names = [face.file.name for face in references]
+    result = fuse([face.as_input() for face in faces])
+    times = len(result.images) // len(faces)
     settings = [
-        known | {"source": face.file.name, "references": names, "aligned": [face.settings()]}
-        for known, face in zip(result.settings, sources)
+        known | {"aligned": [faces[index // times].settings()]}
+        for index, known in enumerate(result.settings)
     ]
     if not paste_back:
         return result.images, settings
     images, about = [], []
-    for file, photograph in pasted(sources, result.images):
-        own = [known for known, face in zip(settings, sources) if face.file == file]
-        faces = [known["aligned"][0] for known in own]
-        images.append(photograph)
-        about.append(own[0] | {"aligned": faces, "paste_back": True})
+    for file in dict.fromkeys(face.file for face in faces):
+        own = [index for index, face in enumerate(faces) if face.file == file]
+        for turn in range(times):
+            places = [index * times + turn for index in own]
+            fused = [result.images[place] for place in places]
+            ((_, photograph),) = pasted([faces[index] for index in own], fused)
+            images.append(photograph)
+            about.append(
+                settings[places[0]]
+                | {"aligned": [faces[index].settings() for index in own], "paste_back": True}
+            )
     return images, about
 
 

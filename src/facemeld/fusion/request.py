@@ -3,55 +3,118 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+from facemeld.config import LEVELS, NetworkConfig
 from facemeld.errors import UserError, did_you_mean
 
 LARGEST_CELL = 1024
 LARGEST_SIZE = 4096
+MOST_VARIATIONS = 1000
+INTERPOLATIONS = ("linear", "spherical")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controls:
+    """Everything about a fusion that is not a picture; see ``FusionPipeline.__call__``."""
+
+    weights: tuple[float, ...] | None = None
+    interpolation: str = "linear"
+    strength: float = 1.0
+    domain: str | None = None
+    source_domain: str | None = None
+    latent: bool = False
+    seed: int = 0
+    truncation: float = 1.0
+    variations: tuple[int, ...] = ()
+    variation_angle: float = 20.0
+    feather: float = 0.05
+    source_mix: float | None = None
+    content_strength: float = 1.0
+    colour_match: float = 0.0
+    size: int | None = None
+
+
+_RANGES = {
+    "strength": (0, 1),
+    "truncation": (0, 1),
+    "variation_angle": (0, 90),
+    "feather": (0, 0.5),
+    "source_mix": (0, 1),
+    "content_strength": (0, 2),
+    "colour_match": (0, 1),
+}
+
+
+def numbered(variations: int | Sequence[int]) -> tuple[int, ...]:
+    """So many variations, counted from 1; or those with these numbers.
+
+    Raises:
+        UserError: too many, or negative.
+    """
+    if isinstance(variations, int):
+        if not 0 <= variations <= MOST_VARIATIONS:
+            raise UserError(
+                f"variations is {variations}, but must be 0 to {MOST_VARIATIONS}",
+                where="variations",
+            )
+        return tuple(range(1, variations + 1))
+    return tuple(variations)
 
 
 def check_request(
     references: int,
+    controls: Controls,
+    config: NetworkConfig,
     *,
-    weights: Sequence[float] | None,
-    domain: str | None,
-    source_domain: str | None,
-    latent: bool,
-    strength: float,
-    seed: int,
-    size: int | None,
-    domains: tuple[str, ...],
+    levels: Iterable[str] = (),
+    regions: int = 0,
+    second_source: bool = False,
 ) -> list[float]:
-    """The share of each reference; empty for a latent style.
+    """The share of each reference; empty for a latent style and for the sources' own.
 
     Args:
         references: how many there are.
-        weights, domain, source_domain, latent, strength, seed, size: see ``FusionPipeline``.
-        domains: those of the model.
+        controls: what was asked for.
+        config: of the model.
+        levels: names of those that have a reference of their own.
+        regions: how many have a reference of their own.
+        second_source: there is one.
 
     Raises:
         UserError: a value is out of range, or two do not fit together.
     """
-    if not 0 <= strength <= 1:
-        raise UserError(f"strength is {strength}, but must be from 0 to 1", where="strength")
-    if seed < 0:
-        raise UserError(f"seed is {seed}, but must not be negative", where="seed")
-    if size is not None and not 1 <= size <= LARGEST_SIZE:
-        raise UserError(f"size is {size}, but must be 1 to {LARGEST_SIZE} pixels", where="size")
-    check_domain(domain, domains, where="domain")
-    check_domain(source_domain, domains, where="source domain")
-    if not latent:
-        return _shares(weights, references)
-    if references or weights is not None:
+    _check_values(controls)
+    check_domain(controls.domain, config.domains, where="domain")
+    check_domain(controls.source_domain, config.domains, where="source domain")
+    check_levels(levels, config)
+    if controls.content_strength != 1 and config.skips == "none":
+        raise UserError(
+            "content strength is about skips, and this model has none", where="content strength"
+        )
+    if controls.source_mix is not None and not second_source:
+        raise UserError(
+            "source mix is about two sources", where="source mix", fix="give a second source"
+        )
+    if controls.truncation != 1 and not controls.latent:
+        raise UserError(
+            "truncation is about latent styles", where="truncation", fix="ask for a latent style"
+        )
+    if not controls.latent:
+        elsewhere = bool(tuple(levels)) or regions > 0
+        return _shares(controls.weights, references, may_be_none=elsewhere)
+    if references or controls.weights is not None:
         raise UserError(
             "a latent style takes no references and no weights",
             where="latent",
             fix="give references or ask for a latent style",
         )
-    if domain is None:
+    if controls.domain is None:
         raise UserError(
-            "a latent style needs a domain", where="domain", fix=f"one of {', '.join(domains)}"
+            "a latent style needs a domain",
+            where="domain",
+            fix=f"one of {', '.join(config.domains)}",
         )
     return []
 
@@ -64,24 +127,68 @@ def check_domain(name: str | None, domains: tuple[str, ...], where: str) -> None
         )
 
 
+def check_levels(names: Iterable[str], config: NetworkConfig) -> None:
+    """UserError if there is no such level, or the model's decoder has no blocks for it."""
+    own = config.style_levels()
+    for name in names:
+        if name not in LEVELS:
+            raise UserError(
+                f"there is no level '{name}'", where="levels", fix=did_you_mean(name, LEVELS)
+            )
+        if name not in own:
+            sides = ", ".join(f"{level} {'-'.join(map(str, own[level]))} px" for level in own)
+            raise UserError(
+                f"this model's decoder has no {name} level", where="levels", fix=f"it has: {sides}"
+            )
+
+
 def check_cell(cell: int | None) -> None:
     """UserError if the cells of a sheet cannot have this side."""
     if cell is not None and not 1 <= cell <= LARGEST_CELL:
         raise UserError(f"cell is {cell}, but must be 1 to {LARGEST_CELL} pixels", where="cell")
 
 
-def _shares(weights: Sequence[float] | None, references: int) -> list[float]:
+def _check_values(controls: Controls) -> None:
+    for name, (low, high) in _RANGES.items():
+        value = getattr(controls, name)
+        if value is not None and not low <= value <= high:
+            words = name.replace("_", " ")
+            raise UserError(f"{words} is {value}, but must be from {low} to {high}", where=words)
+    if controls.interpolation not in INTERPOLATIONS:
+        raise UserError(
+            f"there is no interpolation '{controls.interpolation}'",
+            where="interpolation",
+            fix=did_you_mean(controls.interpolation, INTERPOLATIONS),
+        )
+    if not 0 <= controls.seed < 2**64:
+        raise UserError(
+            f"seed is {controls.seed}, but must not be negative, and below 2^64", where="seed"
+        )
+    if not all(0 <= number < 2**63 for number in controls.variations):
+        raise UserError("the numbers of variations must not be negative", where="variations")
+    if controls.size is not None and not 1 <= controls.size <= LARGEST_SIZE:
+        raise UserError(
+            f"size is {controls.size}, but must be 1 to {LARGEST_SIZE} pixels", where="size"
+        )
+
+
+def _shares(
+    weights: tuple[float, ...] | None, references: int, *, may_be_none: bool
+) -> list[float]:
+    if references == 0 and weights is None and may_be_none:
+        return []
     if references == 0:
         raise UserError(
             "no reference picture", where="references", fix="give one, or ask for a latent style"
         )
-    weights = [1.0] * references if weights is None else [float(w) for w in weights]
+    weights = (1.0,) * references if weights is None else weights
     if len(weights) != references:
         raise UserError(f"{len(weights)} weights for {references} references", where="weights")
     total = sum(weights)
     if not all(w >= 0 for w in weights) or not 0 < total < math.inf:
         raise UserError(
-            f"the weights are {weights}, but must not be negative, with a sum above 0",
+            f"the weights are {list(weights)}, but must not be negative, with a sum above 0",
             where="weights",
         )
-    return [w / total for w in weights]
+    # Shares that are given again stay what they are, to the bit.
+    return list(weights) if math.isclose(total, 1.0) else [w / total for w in weights]

@@ -1,0 +1,59 @@
+"""The settings that a fused picture carries: enough to make it again, and to prove of what."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import facemeld
+from facemeld.fusion.inputs import Input
+from facemeld.fusion.looks import Looks
+from facemeld.fusion.request import Controls
+
+if TYPE_CHECKING:
+    from facemeld.fusion.pipeline import FusionPipeline
+
+
+def settings_of(
+    pipe: FusionPipeline,
+    source: Input,
+    looks: Looks,
+    controls: Controls,
+    shares: Sequence[float],
+    variation: int,
+) -> dict:
+    """JSON values; ``fusion.repeat`` reads them back.
+
+    Files are told by their names without folders, which may be private, and by their SHA-256.
+    A source that came from another fusion is told by that one's settings.
+    """
+    asked = dataclasses.asdict(controls) | {"weights": list(shares)}
+    del asked["variations"]
+    return {
+        "facemeld": facemeld.__version__,
+        "model": pipe.name,
+        "model_sha256": pipe.weights_sha256,
+        "source": source.name,
+        "references": [r.name for r in looks.references],
+        "levels": {level: r.name for level, r in looks.levels.items()},
+        "regions": [[_name(where), r.name] for where, r in looks.regions],
+        "second_source": looks.second_source.name if looks.second_source else None,
+        **asked,
+        "variation": variation,
+        "sha256": {
+            "source": source.sha256,
+            "references": [r.sha256 for r in looks.references],
+            "levels": {level: r.sha256 for level, r in looks.levels.items()},
+            "regions": [[_sha256(where), r.sha256] for where, r in looks.regions],
+            "second_source": looks.second_source.sha256 if looks.second_source else None,
+        },
+    }
+
+
+def _name(where: Input | str):
+    return where if isinstance(where, str) else where.name
+
+
+def _sha256(where: Input | str) -> str | None:
+    return None if isinstance(where, str) else where.sha256

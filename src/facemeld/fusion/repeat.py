@@ -1,0 +1,194 @@
+"""A fusion made again from the settings in its result. Settings may come from anybody: nothing in
+them is trusted, and files are looked for by their names, in folders that the caller names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from facemeld.config import from_dict
+from facemeld.config.checks import type_problems
+from facemeld.data.folders import bundled_faces
+from facemeld.errors import UserError
+from facemeld.fusion.inputs import IN_MEMORY, FusionResult, file_sha256
+from facemeld.fusion.regions import REGIONS
+from facemeld.fusion.request import Controls
+from facemeld.images.read import shown
+from facemeld.images.write import read_settings
+from facemeld.networks.model_folder import bundled_models, find_model
+
+_DEEPEST = 8  # fusions of fusions
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What made a picture, with its files found."""
+
+    model: Path
+    source: Path | Recalled
+    references: list[Path]
+    levels: dict[str, Path]
+    regions: list[tuple[str | Path, Path]]
+    second_source: Path | None
+    controls: Controls
+
+    def run(self) -> FusionResult:
+        """Makes it again: on the same machine, the same picture to the bit."""
+        from facemeld.fusion.inputs import sources_of
+        from facemeld.fusion.looks import read_looks
+        from facemeld.fusion.pipeline import FusionPipeline
+
+        source = self.source.run() if isinstance(self.source, Recalled) else self.source
+        looks = read_looks(self.references, self.levels, self.regions, self.second_source)
+        pipe = FusionPipeline.from_pretrained(self.model)
+        return pipe.fuse(sources_of(source), looks, self.controls)
+
+
+def recall(
+    result: Path,
+    folders: Sequence[Path],
+    *,
+    source: Path | None = None,
+    models: Sequence[str] = (),
+) -> Recalled:
+    """What made a picture that facemeld wrote.
+
+    Args:
+        result: the picture.
+        folders: where its inputs may be, in subfolders too; beside it, in the current folder and
+            among the bundled faces is looked in any case.
+        source: another source instead of the recorded one.
+        models: bundled names or model folders that may be the recorded model.
+
+    Raises:
+        UserError: no settings in the picture, or inputs or models that are missing or not those
+            that it was made with.
+    """
+    settings = read_settings(result)
+    if settings is None:
+        raise UserError(
+            "the picture holds no settings of facemeld",
+            where=shown(result),
+            fix="a picture can be repeated if it was made by fuse, with its settings kept",
+        )
+    if "aligned" in settings:
+        raise UserError(
+            "it was made of faces found in photographs, which cannot be repeated",
+            where=shown(result),
+            fix="align them first: facemeld align",
+        )
+    search = _Search(shown(result), (result.parent, Path()), tuple(folders), tuple(models))
+    try:
+        return search.recall(settings, source)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"the settings in the picture are damaged: {error}", where=shown(result)
+        ) from None
+
+
+@dataclass(frozen=True)
+class _Search:
+    where: str
+    beside: tuple[Path, ...]
+    folders: tuple[Path, ...]
+    models: tuple[str, ...]
+
+    def recall(self, settings: dict, source: Path | None, depth: int = 0) -> Recalled:
+        """The settings of ``provenance.settings_of``, read."""
+        if depth > _DEEPEST:
+            raise ValueError("too many fusions of fusions")
+        hashes = settings["sha256"]
+        origin = settings["source"]
+        if isinstance(origin, dict):
+            origin = self.recall(origin, source, depth + 1)
+        else:
+            origin = source or self.file(origin, hashes["source"])
+        second = settings["second_source"]
+        return Recalled(
+            model=self.model(settings["model"], settings["model_sha256"]),
+            source=origin,
+            references=self.files(settings["references"], hashes["references"]),
+            levels={
+                level: self.file(name, hashes["levels"][level])
+                for level, name in settings["levels"].items()
+            },
+            regions=[
+                (
+                    name if own is None and name in REGIONS else self.file(name, own),
+                    self.file(reference, sha256),
+                )
+                for (name, reference), (own, sha256) in zip(
+                    settings["regions"], hashes["regions"], strict=True
+                )
+            ],
+            second_source=None if second is None else self.file(second, hashes["second_source"]),
+            controls=_controls(settings),
+        )
+
+    def files(self, names: list[str], hashes: list[str | None]) -> list[Path]:
+        return [self.file(name, sha256) for name, sha256 in zip(names, hashes, strict=True)]
+
+    def file(self, name: str, sha256: str | None) -> Path:
+        """The file of this name with this content."""
+        if name == IN_MEMORY or sha256 is None:
+            raise UserError(
+                "it was made from a picture that was in no file",
+                where=self.where,
+                fix="name a source with --source" if name == IN_MEMORY else "",
+            )
+        other = None
+        for path in self._candidates(Path(name).name):
+            if file_sha256(path) == sha256:
+                return path
+            other = path
+        if other is not None:
+            raise UserError(
+                f"{shown(other.name)} is not the picture that was used: its SHA-256 differs",
+                where=shown(other),
+                fix=f"find the one with SHA-256 {sha256}",
+            )
+        raise UserError(
+            f"the input {shown(Path(name).name)} was not found",
+            where=self.where,
+            fix="name the folder that it is in with --inputs",
+        )
+
+    def _candidates(self, name: str):
+        if not name:
+            raise ValueError("an input without a name")
+        bundled = {path.name: path for path in bundled_faces()}
+        for folder in self.beside:
+            if (folder / name).is_file():
+                yield folder / name
+        for folder in self.folders:
+            for path in sorted(folder.rglob("*")):
+                if path.name == name and path.is_file():
+                    yield path
+        if name in bundled:
+            yield bundled[name]
+
+    def model(self, name: str, sha256: str | None) -> Path:
+        """The model of this name, or one that was named for it, with these weights."""
+        known = [name] if name in bundled_models() else []
+        for model in [*known, *self.models]:
+            folder = find_model(model)
+            weights = folder / "model.safetensors"
+            if weights.is_file() and file_sha256(weights) == sha256:
+                return folder
+        raise UserError(
+            f"it was made with the model {shown(name)}, which is not at hand",
+            where=self.where,
+            fix=f"give its folder with --model; SHA-256 of its weights: {sha256}",
+        )
+
+
+def _controls(settings: dict) -> Controls:
+    names = {field.name for field in dataclasses.fields(Controls)}
+    values = {name: value for name, value in settings.items() if name in names}
+    values["weights"] = values.get("weights") or None
+    controls = from_dict(Controls, values | {"variations": [settings["variation"]]})
+    if problems := type_problems(controls):
+        raise ValueError("; ".join(problems))
+    return controls
