@@ -22,7 +22,8 @@ job_table() {
     $row train-faces-64    train     "train like the bundled model" facemeld train --preset faces-64
     $row cross-human-animal train  "a model of people, fed animals" cross_kinds "woman man" "cat dog wild"
     $row cross-animal-human train  "a model of animals, fed people" cross_kinds "cat dog wild" "woman man"
-    $row prepare           -         "photographs to training pictures" facemeld prepare
+    $row align             faces     "find and align faces"              facemeld align
+    $row prepare           faces     "photographs to training pictures" facemeld prepare
     $row download          -         "list or fetch data and weights"    facemeld download
     $row import-stargan-v2 -         "official checkpoint to a model"    facemeld import-stargan-v2
     $row info              -         "what a model is and came from"     facemeld info
