@@ -177,7 +177,9 @@ def drawn_weights(checkout: Path, compare: Comparison) -> dict:
     a, b = (drawn.features(seed, rows, 64) for seed, rows in SETS)
     found["distances"] = peer_distances(a, b)
     for name, value in own_distances(a, b).items():
-        compare(f"{name} as torch-fidelity's, drawn features", value, found["distances"][name], 1e-3)
+        compare(
+            f"{name} as torch-fidelity's, drawn features", value, found["distances"][name], 1e-3
+        )
     return found
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facemeld.networks.head_geometry import BLOCKS
 from facemeld.networks.inception import InceptionFeatures
 
 ALEXNET = ((0, 64, 3, 11), (3, 192, 64, 5), (6, 384, 192, 3), (8, 256, 384, 3), (10, 256, 256, 3))
@@ -71,3 +72,26 @@ def features(seed: int, count: int, size: int) -> np.ndarray:
     mixing = np.random.default_rng(11).standard_normal((size, size)) / np.sqrt(size)
     values = random.standard_normal((count, size)) @ mixing + 0.1 * seed
     return np.maximum(values, 0).astype(np.float32)
+
+
+def head_pose(seed: int) -> dict[str, Tensor]:
+    """A state dict in the names of 3DDFA v2's ``mb05_120x120.pth``."""
+    random, weights = np.random.default_rng(seed), {}
+
+    def layer(conv: str, norm: str, shape: tuple[int, ...]) -> None:
+        weights[f"module.{conv}.weight"] = _drawn(random, shape)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            low, high = (0.8, 1.2) if part in ("weight", "running_var") else (-0.1, 0.1)
+            values = random.uniform(low, high, shape[0]).astype(np.float32)
+            weights[f"module.{norm}.{part}"] = torch.from_numpy(values)
+
+    layer("conv1", "bn1", (16, 3, 3, 3))
+    inputs = 16
+    for name, outputs, _ in BLOCKS:
+        layer(f"{name}.conv_dw", f"{name}.bn_dw", (inputs, 1, 3, 3))
+        layer(f"{name}.conv_sep", f"{name}.bn_sep", (outputs, inputs, 1, 1))
+        inputs = outputs
+    for name, outputs in (("fc_param", 62), ("fc_lm", 136)):
+        weights[f"module.{name}.weight"] = _drawn(random, (outputs, inputs))
+        weights[f"module.{name}.bias"] = torch.zeros(outputs)
+    return weights

@@ -42,6 +42,11 @@ class FeatureSet:
         return np.cov(self.features, rowvar=False)
 
     @cached_property
+    def variance(self) -> float:
+        """Trace of the covariance."""
+        return float(self.features.var(axis=0, ddof=1).sum())
+
+    @cached_property
     def root(self) -> NDArray[np.float64]:
         """F F, whose square is the covariance."""
         values, vectors = np.linalg.eigh(self.covariance)
@@ -74,10 +79,7 @@ def frechet_distance(
     """
     a = a if isinstance(a, FeatureSet) else FeatureSet(a)
     b = b if isinstance(b, FeatureSet) else FeatureSet(b)
-    # tr (C_a C_b)^(1/2) is the sum of the roots of the eigenvalues of C_b^(1/2) C_a C_b^(1/2)
-    cross = np.linalg.eigvalsh(b.root @ a.covariance @ b.root)
-    trace = np.trace(a.covariance) + np.trace(b.covariance)
-    trace -= 2 * np.sqrt(np.maximum(cross, 0)).sum()
+    trace = a.variance + b.variance - 2 * _trace_of_root(a, b)
     return float(np.square(a.mean - b.mean).sum() + trace)
 
 
@@ -118,6 +120,18 @@ def density_and_coverage(fakes: FeatureSet, reals: FeatureSet) -> tuple[float, f
     gaps = _squared_distances(fakes.features @ reals.features.T, fakes, reals)
     inside = gaps < reals.radii
     return float(inside.sum() / (NEIGHBOURS * len(fakes))), float(inside.any(axis=0).mean())
+
+
+def _trace_of_root(a: FeatureSet, b: FeatureSet) -> float:
+    """tr (C_a C_b)^(1/2)."""
+    if 2 * min(len(a), len(b)) < a.features.shape[1]:
+        # With C = X^T X / (N - 1) it is the sum of the singular values of X_a X_b^T, a small matrix
+        across = (a.features - a.mean) @ (b.features - b.mean).T
+        singular = np.linalg.svd(across, compute_uv=False)
+        return float(singular.sum() / np.sqrt((len(a) - 1) * (len(b) - 1)))
+    # the sum of the roots of the eigenvalues of C_b^(1/2) C_a C_b^(1/2)
+    values = np.linalg.eigvalsh(b.root @ a.covariance @ b.root)
+    return float(np.sqrt(np.maximum(values, 0)).sum())
 
 
 def _squared_distances(

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from facemeld.data.catalogue import WEIGHTS, find_weights
-from facemeld.errors import UserError
+from facemeld.evaluation.plan import check_weights
 from facemeld.networks.head_geometry import HeadGeometryNetwork
 from facemeld.networks.inception import InceptionFeatures
 from facemeld.networks.lpips import LPIPS
@@ -24,9 +24,9 @@ def load_inception(
     """The feature network of FID (``fid``) or of the paper (``torchvision``), and its SHA-256."""
     network = InceptionFeatures(kind)
     if kind == "torchvision":
-        name = find_first(("inception-torchvision",), weights_dir)
+        name = check_weights(("inception-torchvision",), weights_dir)
     else:
-        name = find_first(("inception-2015", "inception-2015-torchscript"), weights_dir)
+        name = check_weights(("inception-2015", "inception-2015-torchscript"), weights_dir)
     path = find_weights(name, weights_dir)
     if name == "inception-2015-torchscript":
         # runs no code of the file, whose bytes are known: only its tensors are asked for
@@ -41,7 +41,7 @@ def load_lpips(
 ) -> tuple[LPIPS, str]:
     """LPIPS on AlexNet, and the SHA-256 of its file of weights."""
     network = LPIPS()
-    name = find_first(("lpips-alexnet", "lpips-alexnet-flax"), weights_dir)
+    name = check_weights(("lpips-alexnet", "lpips-alexnet-flax"), weights_dir)
     path = find_weights(name, weights_dir)
     if name == "lpips-alexnet":
         network.load_published(_tensors(find_weights("alexnet", weights_dir)), _tensors(path))
@@ -67,24 +67,6 @@ def load_head_geometry(
     network = HeadGeometryNetwork()
     network.load_published(_tensors(find_weights("head-pose", weights_dir))["state_dict"])
     return network.to(device), WEIGHTS["head-pose"].sha256
-
-
-def find_first(names: tuple[str, ...], weights_dir: str | Path | None) -> str:
-    """The first of several files with the same network that this machine has.
-
-    Raises:
-        UserError: it has none; the error is about the last, which a package carries.
-    """
-    for name in names[:-1]:
-        try:
-            find_weights(name, weights_dir)
-        except UserError as error:
-            if error.where != WEIGHTS[name].file:  # it is there, but damaged
-                raise
-        else:
-            return name
-    find_weights(names[-1], weights_dir)
-    return names[-1]
 
 
 def _tensors(path: Path) -> dict:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 _BATCH_NORM_EPSILON = 1e-5
 _INPUT = 120  # side in pixels
 # name, channels out, stride of each depthwise separable block
-_BLOCKS = (
+BLOCKS = (
     ("dw2_1", 32, 1),
     ("dw2_2", 64, 2),
     ("dw3_1", 64, 1),
@@ -52,7 +52,7 @@ class HeadGeometryNetwork(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 16, 3, 2, 1)
         layers, inputs = [], 16
-        for _, outputs, stride in _BLOCKS:
+        for _, outputs, stride in BLOCKS:
             layers.append(nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs))
             layers.append(nn.Conv2d(inputs, outputs, 1))
             inputs = outputs
@@ -84,7 +84,7 @@ class HeadGeometryNetwork(nn.Module):
         """
         weights = {name.removeprefix("module."): value for name, value in weights.items()}
         _fold(self.stem, weights, "conv1", "bn1")
-        names = [f"{name}.{{}}_{kind}" for name, _, _ in _BLOCKS for kind in ("dw", "sep")]
+        names = [f"{name}.{{}}_{kind}" for name, _, _ in BLOCKS for kind in ("dw", "sep")]
         for layer, name in zip(self.layers, names, strict=True):
             _fold(layer, weights, name.format("conv"), name.format("bn"))
         self.camera.weight.copy_(weights["fc_param.weight"][list(_CAMERA_ROWS)])

@@ -139,9 +139,7 @@ class _Halve17(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         single = self.branch3x3_2(self.branch3x3_1(x))
-        double = self.branch7x7x3_4(
-            self.branch7x7x3_3(self.branch7x7x3_2(self.branch7x7x3_1(x)))
-        )
+        double = self.branch7x7x3_4(self.branch7x7x3_3(self.branch7x7x3_2(self.branch7x7x3_1(x))))
         return torch.cat([single, double, F.max_pool2d(x, 3, 2)], dim=1)
 
 
