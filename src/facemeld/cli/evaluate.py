@@ -95,14 +95,18 @@ def _light(model, held_out, reals, fakes, seed, weights_dir) -> dict:
 
 
 def _print_light(result: dict, out: Path | None) -> None:
+    if out is None:
+        print(json_format.dumps(result["summary"], indent=2, ensure_ascii=False))
+        return
+    _save_json(result["summary"], out)
+    print(out)
+
+
+def _save_json(content: dict, path: Path) -> None:
     from facemeld.files import write_whole
 
-    text = json_format.dumps(result["summary"], indent=2, ensure_ascii=False)
-    if out is None:
-        print(text)
-        return
-    write_whole(out, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
-    print(out)
+    text = json_format.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def _full(protocol, model, data, reals, out, options, people) -> dict | None:
@@ -130,6 +134,8 @@ def _full(protocol, model, data, reals, out, options, people) -> dict | None:
 def _write(result: dict, command: str, out: Path, as_json: bool) -> None:
     from facemeld.reports.evaluation import write_report
 
+    if result["protocol"] == "light":
+        _save_json(result, out / "evaluation.json")
     paths = [out / "evaluation.json", *write_report(result, command, out)[:2]]
     if as_json:
         print(paths[0].read_text(encoding="utf-8"), end="")
