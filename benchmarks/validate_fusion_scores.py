@@ -60,7 +60,7 @@ def pictures(files: tuple[Path, ...], count: int, size: int) -> Tensor:
     return as_levels(decode(chosen, size, "clean"), "cpu") / 127.5 - 1
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facemeld.data.catalogue import home
 from facemeld.errors import UserError
 from facemeld.files import write_whole
 
 
 def cache_folder() -> Path:
     """``cache/features`` in facemeld's home."""
-    home = os.environ.get("FACEMELD_HOME")
-    return (Path(home) if home else Path.home() / ".facemeld") / "cache" / "features"
+    return home() / "cache" / "features"
 
 
 def cached_features(

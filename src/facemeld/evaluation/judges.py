@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from facemeld.data.catalogue import WEIGHTS, find_weights
-from facemeld.evaluation.plan import check_weights
+from facemeld.evaluation.plan import INCEPTION, PERCEPTUAL, first_weights
 from facemeld.networks.head_geometry import HeadGeometryNetwork
 from facemeld.networks.inception import InceptionFeatures
 from facemeld.networks.lpips import LPIPS
@@ -22,18 +22,16 @@ def load_inception(
     kind: str, device: torch.device | str, weights_dir: str | Path | None = None
 ) -> tuple[InceptionFeatures, str]:
     """The feature network of FID (``fid``) or of the paper (``torchvision``), and its SHA-256."""
-    network = InceptionFeatures(kind)
-    if kind == "torchvision":
-        name = check_weights(("inception-torchvision",), weights_dir)
-    else:
-        name = check_weights(("inception-2015", "inception-2015-torchscript"), weights_dir)
-    path = find_weights(name, weights_dir)
+    with torch.device("meta"):  # its own initialisation is not needed
+        network = InceptionFeatures(kind)
+    network = network.to_empty(device="cpu").to(memory_format=torch.channels_last)
+    name, path = first_weights(INCEPTION[kind], weights_dir)
     if name == "inception-2015-torchscript":
         # runs no code of the file, whose bytes are known: only its tensors are asked for
         network.load_execution_order(torch.jit.load(path, map_location="cpu").state_dict())
     else:
         network.load_published(_tensors(path))
-    return network.to(device, memory_format=torch.channels_last), WEIGHTS[name].sha256
+    return network.to(device), WEIGHTS[name].sha256
 
 
 def load_lpips(
@@ -41,8 +39,7 @@ def load_lpips(
 ) -> tuple[LPIPS, str]:
     """LPIPS on AlexNet, and the SHA-256 of its file of weights."""
     network = LPIPS()
-    name = check_weights(("lpips-alexnet", "lpips-alexnet-flax"), weights_dir)
-    path = find_weights(name, weights_dir)
+    name, path = first_weights(PERCEPTUAL, weights_dir)
     if name == "lpips-alexnet":
         network.load_published(_tensors(find_weights("alexnet", weights_dir)), _tensors(path))
     else:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from facemeld.data.catalogue import find_weights
+from facemeld.data.catalogue import WEIGHTS, find_weights
 from facemeld.data.folders import DomainFolders, scan_domains
 from facemeld.errors import UserError, did_you_mean
 from facemeld.evaluation.distances import NEIGHBOURS
@@ -25,11 +25,12 @@ PEOPLE = frozenset(
     "face faces female females human humans male males man men people person woman women".split()
 )
 """Names of domains that are taken for people if nobody says otherwise."""
-_WEIGHTS = {
-    "clean": (("inception-2015", "inception-2015-torchscript"),),
-    "starganv2": (("inception-torchvision",),),
+# Names in the catalogue of files that hold the same network; the first that is there is taken.
+INCEPTION = {
+    "fid": ("inception-2015", "inception-2015-torchscript"),
+    "torchvision": ("inception-torchvision",),
 }
-_SHARED_WEIGHTS = (("lpips-alexnet", "lpips-alexnet-flax"), ("mobilenet-v2",))
+PERCEPTUAL = ("lpips-alexnet", "lpips-alexnet-flax")
 
 
 @dataclass(frozen=True)
@@ -112,10 +113,12 @@ def make_plan(
             f"{real_folders.root} ({', '.join(real_folders.domains)})",
         )
     people = _people(people, held_out.domains)
-    needed = list(_WEIGHTS[protocol] + _SHARED_WEIGHTS)
+    inception = INCEPTION["fid" if protocol == "clean" else "torchvision"]
+    needed = [inception, PERCEPTUAL, ("mobilenet-v2",)]
     needed += [("head-pose",)] if len(people) > 1 else []
     for names in needed:
-        check_weights(names, weights_dir)
+        if first_weights(names, weights_dir)[0] == "lpips-alexnet":
+            find_weights("alexnet", weights_dir)
     held_out = _evenly(held_out, sources)
     _check_counts(held_out, real_folders, outputs)
     return Plan(
@@ -147,7 +150,7 @@ def find_splits(data: str | Path, reals: str | Path | None) -> tuple[Path, Path]
 
 
 def check_domains(folders: DomainFolders, known: tuple[str, ...]) -> None:
-    """UserError for a domain that the model does not know."""
+    """Raises a UserError for a domain that the model does not know."""
     for domain in folders.domains:
         if domain not in known:
             raise UserError(
@@ -157,27 +160,20 @@ def check_domains(folders: DomainFolders, known: tuple[str, ...]) -> None:
             )
 
 
-def check_weights(names: tuple[str, ...], weights_dir: str | Path | None) -> str:
-    """The first of several files with the same network that this machine has.
+def first_weights(names: tuple[str, ...], weights_dir: str | Path | None) -> tuple[str, Path]:
+    """Name and file of the first of several files with the same network that are here.
 
     Raises:
-        UserError: it has none, or the one it has is damaged. With none the error is about the
+        UserError: there is none, or the one there is damaged. With none the error is about the
             last, which a package carries if one does.
     """
-    from facemeld.data.catalogue import WEIGHTS
-
-    for name in names:
+    for name in names[:-1]:
         try:
-            find_weights(name, weights_dir)
+            return name, find_weights(name, weights_dir)
         except UserError as error:
-            missing = error.where == WEIGHTS[name].file
-            if name == names[-1] or not missing:
+            if error.where != WEIGHTS[name].file:  # it is there, but damaged
                 raise
-        else:
-            if name == "lpips-alexnet":
-                find_weights("alexnet", weights_dir)
-            return name
-    raise AssertionError("unreachable")
+    return names[-1], find_weights(names[-1], weights_dir)
 
 
 def _check_numbers(outputs: int, sources: int | None, seed: int) -> None:

@@ -92,7 +92,6 @@ class _Evaluation:
         began = time.monotonic()
         judges = self._judges()
         if self.missing:
-            write_whole(self.partial / "plan.txt", lambda p: p.write_text(str(self.plan), "utf-8"))
             scorer = PairScorer(
                 self.networks,
                 judges,
