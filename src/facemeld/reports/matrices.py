@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from facemeld.reports.plots import _families, _png
+from facemeld.reports.plots import as_png, font_families
 
 _CELL, _DOTS = 0.62, 110  # inches a cell, dots an inch
 _ACROSS = 3
@@ -38,7 +38,7 @@ def matrix_panels(
     across = min(_ACROSS, len(matrices))
     down = math.ceil(len(matrices) / across)
     side = max(2.6, 1.4 + _CELL * len(names))
-    with matplotlib.rc_context({"text.parse_math": False, "font.family": _families()}):
+    with matplotlib.rc_context({"text.parse_math": False, "font.family": font_families()}):
         figure = Figure(figsize=(side * across, side * down), dpi=_DOTS, layout="constrained")
         axes = figure.subplots(down, across, squeeze=False).flatten()
         for axis, matrix in zip(axes, matrices):
@@ -61,4 +61,4 @@ def matrix_panels(
             axis.set_ylabel(row_label, fontsize=8)
         for axis in axes[len(matrices) :]:
             axis.remove()
-        return _png(figure)
+        return as_png(figure)
