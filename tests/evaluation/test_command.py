@@ -38,7 +38,9 @@ def test_clean_writes_numbers_and_a_report_that_names_the_command(
     result = json.loads(files[0].read_text(encoding="utf-8"))
     assert result["protocol"] == "clean" and result["people"] == []
     page = files[2].read_text(encoding="utf-8")
-    assert "facemeld evaluate --data" in page and "--outputs 2 --out &#x27;" in page
+    again = page[page.index("The same again") :]
+    assert "facemeld evaluate --data" in again and "--protocol clean --out &#x27;" in again
+    assert "--outputs 2 --weights-dir" in again and "--fakes" not in again
     assert sorted(p.suffix for p in out.iterdir() if p.suffix == ".png") == [".png", ".png"]
 
 

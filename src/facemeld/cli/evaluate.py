@@ -45,9 +45,9 @@ def evaluate(
         weights_dir: folder to look in first for published weights.
         json: print the result as JSON.
     """
+    command = _command(locals())
     from facemeld.evaluation.plan import find_splits
 
-    command = _command(locals())
     if protocol == "light":
         held_out, real_folder = find_splits(data, reals)
         result = _light(model, held_out, real_folder, fakes, seed, weights_dir)

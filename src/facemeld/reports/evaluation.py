@@ -16,6 +16,9 @@ from facemeld.reports.page import Page, Picture
 
 SCORES = {
     "distance": "light Fréchet",
+    "floor": "floor",
+    "unedited": "unedited",
+    "covered": "covered",
     "fid": "FID",
     "kid": "KID x 1000",
     "density": "density",
