@@ -69,10 +69,10 @@ def evaluation_page(result: dict, command: str) -> Page:
     page = Page(f"Evaluation of {Path(result['model']['folder']).name}")
     page.text(_ABOUT[result["protocol"]])
     if not result.get("whole", True):
+        most = f"at most {result['sources']} sources" if result["sources"] else "all sources"
         page.text(
-            f"Reduced: {result['outputs']} outputs a source, at most "
-            f"{result['sources'] or 'all'} sources a domain. Distances of few fakes come out too "
-            "large; compare them only with runs of the same size."
+            f"Reduced: {result['outputs']} outputs a source, {most} of each domain. Distances of "
+            "few fakes come out too large; compare them only with runs of the same size."
         )
     page.bullets(_facts(result))
     means = [{"mode": mode} | scores for mode, scores in result["mean"].items()]

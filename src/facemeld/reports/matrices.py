@@ -46,11 +46,13 @@ def matrix_panels(
             for (row, column), value in matrix.values.items():
                 cells[names.index(row), names.index(column)] = value
             low, high = np.nanmin(cells), np.nanmax(cells)
+            if low == high:  # one shade for all, between the ends
+                low, high = low - 1, high + 1
             colours = "Blues_r" if matrix.lower_is_better else "Blues"
             axis.imshow(cells, cmap=colours, vmin=low, vmax=high)
             for (i, j), value in np.ndenumerate(cells):
                 if np.isfinite(value):
-                    share = (value - low) / (high - low) if high > low else 0.0
+                    share = (value - low) / (high - low)
                     dark = share < 0.5 if matrix.lower_is_better else share > 0.5
                     ink = "white" if dark else "black"
                     axis.text(j, i, f"{value:.3g}", ha="center", va="center", size=7, color=ink)
