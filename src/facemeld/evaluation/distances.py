@@ -1,9 +1,9 @@
 """Distances between sets of features, which are N F arrays.
 
-They are called FID and KID only with the features of the 2015-12-05 Inception network. Written
-here because the same products and roots serve all of them and all pairs of domains: one
-eigendecomposition a set, one matrix product a pair. The tests compare with torch-fidelity and
-torchmetrics.
+They are called FID and KID only with the features of the 2015-12-05 Inception network. The
+formulas are written out here, not taken from torchmetrics, because the same products and roots
+serve all of them and all pairs of domains: one eigendecomposition a set, one matrix product a pair.
+The tests hold them against figures that torch-fidelity gave for the same features, to 1e-3.
 """
 
 from __future__ import annotations
