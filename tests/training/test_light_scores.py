@@ -107,9 +107,7 @@ def test_what_would_stop_an_evaluation_is_told_before_the_run(
         (dict(samples_from=str(other)), "held-out pictures of 2 of the run's domains"),
     ):
         with pytest.raises(UserError, match=message):
-            train(
-                dataclasses.replace(config, **changes), tmp_path / "run", weights_dir=weights_dir
-            )
+            train(dataclasses.replace(config, **changes), tmp_path / "run", weights_dir=weights_dir)
     monkeypatch.setenv("FACEMELD_HOME", str(tmp_path))
     with pytest.raises(UserError, match=r"mobilenet"):
         train(config, tmp_path / "run")
