@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from drawn_faces import write_faces
+from drawn_faces import draw_face, write_faces
 
+from facemeld.data.catalogue import WEIGHTS
 from facemeld.errors import UserError
 from facemeld.evaluation.cache import cache_folder
 from facemeld.evaluation.plan import Plan, make_plan
@@ -111,16 +114,13 @@ def test_two_ranks_share_the_work(
         "from facemeld.networks.inception import InceptionFeatures\n"
         "plan, weights = pickle.loads(Path(sys.argv[1]).read_bytes())\n"
         "catalogue.WEIGHTS.update(weights)\n"
-        "InceptionFeatures.input_size = 75\n"
+        "from facemeld.networks.mobilenet import MobileNetV2Features\n"
+        "InceptionFeatures.input_size, MobileNetV2Features.input_size = 75, 48\n"
         "from facemeld.evaluation.run import run_plan\n"
         "made = []\n"
         "found = run_plan(plan, Path(sys.argv[2]), progress=lambda *n: made.append(n))\n"
         "print(made[-1][1], found is None)\n"
     )
-    import pickle
-
-    from facemeld.data.catalogue import WEIGHTS
-
     task = tmp_path / "task"
     task.write_bytes(pickle.dumps((plan, copy.copy(WEIGHTS))))
     out = tmp_path / "out"
@@ -172,8 +172,6 @@ def test_the_paper_protocol_has_no_kernel_distance(
 def test_pictures_of_several_sizes_are_refused(
     data: Path, resnet_model: Path, judges_dir: Path, tmp_path: Path
 ) -> None:
-    from drawn_faces import draw_face
-
     root = tmp_path / "data"
     write_faces(root / "val", {"cat": SOURCES, "dog": SOURCES})
     write_faces(root / "train", {"cat": SOURCES, "dog": SOURCES})
@@ -223,8 +221,6 @@ def test_a_missing_network_is_named_with_what_gets_it(
 
 
 def test_the_same_plan_has_the_same_fingerprint(plan: Plan) -> None:
-    import dataclasses
-
     assert dataclasses.replace(plan, weights_dir=None).fingerprint == plan.fingerprint
     assert dataclasses.replace(plan, seed=1).fingerprint != plan.fingerprint
 

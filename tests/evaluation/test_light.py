@@ -73,6 +73,7 @@ def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable]:
     digest = hashlib.sha256((folder / entry.file).read_bytes()).hexdigest()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(WEIGHTS, "mobilenet-v2", dataclasses.replace(entry, sha256=digest))
+        patch.setattr(MobileNetV2Features, "input_size", 48)  # for speed
         yield functools.partial(facemeld.evaluate, weights_dir=folder)
 
 

@@ -31,13 +31,7 @@ def sets() -> list[np.ndarray]:
     return [drawn.features(seed, rows, 64) for seed, rows in SETS]
 
 
-@pytest.fixture
-def full_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other tests of this folder let Inception look at smaller pictures."""
-    monkeypatch.setattr(InceptionFeatures, "input_size", 299)
-
-
-def test_inception_of_2015_is_torch_fidelitys(full_size) -> None:
+def test_inception_of_2015_is_torch_fidelitys() -> None:
     network = InceptionFeatures("fid")
     network.load_published(drawn.inception(0))
     found = network.features(drawn.pixels(3, 2, 299))
@@ -45,7 +39,7 @@ def test_inception_of_2015_is_torch_fidelitys(full_size) -> None:
     assert torch.allclose(found[:, : expected.shape[1]], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_inception_of_torchvision_is_the_official_codes(full_size) -> None:
+def test_inception_of_torchvision_is_the_official_codes() -> None:
     network = InceptionFeatures("torchvision")
     network.load_published(drawn.inception(0))
     found = network.features(drawn.pixels(4, 2, 64))

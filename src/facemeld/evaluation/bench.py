@@ -50,9 +50,11 @@ def bench(
     size = networks.config.image_size
     batch = batch or fitting_batch(device, size)
     kind = "fid" if protocol == "clean" else "torchvision"
-    light = load_mobilenet(device, weights_dir)[0]
     judges = Judges(
-        load_inception(kind, device, weights_dir)[0], load_lpips(device, weights_dir)[0], light
+        load_inception(kind, device, weights_dir)[0],
+        load_lpips(device, weights_dir)[0],
+        light=load_mobilenet(device, weights_dir)[0],
+        head=None,  # its share would depend on which domains are people
     )
     random = np.random.default_rng(0)
     domains = []
@@ -61,7 +63,7 @@ def bench(
         pictures = as_levels(held_out, device) / 127.5 - 1
         labels = torch.full((sources,), place, device=device)
         with torch.inference_mode():
-            styles, features = networks.style_encoder(pictures, labels), light(pictures)
+            styles, features = networks.style_encoder(pictures, labels), judges.light(pictures)
         reals = FeatureSet(random.random((_REALS, judges.inception.size), np.float32))
         domains.append(Domain(name, place, place, held_out, styles, features, reals, reals))
     labels = torch.arange(2, device=device).repeat_interleave(sources)
