@@ -6,7 +6,7 @@ The measuring networks have drawn weights: the order does not depend on what the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import generated_weights as drawn
 import numpy as np
@@ -78,13 +78,7 @@ def faces(name: str, first: int, count: int = COUNT) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[tuple[Judges, list[Domain]]]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MobileNetV2Features, "input_size", 64)  # for speed
-        yield _world()
-
-
-def _world() -> tuple[Judges, list[Domain]]:
+def world() -> tuple[Judges, list[Domain]]:
     torch.manual_seed(0)
     measure = MobileNetV2Features()
     enliven(measure)
