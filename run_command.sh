@@ -17,7 +17,7 @@ job_table() {
     $row fuse              -         "fuse a source with references"     facemeld fuse
     $row grid              -         "a sheet of sources and references" facemeld grid
     $row train             train     "train on your folders of faces"    facemeld train
-    $row evaluate          -         "score a model; the result is JSON" facemeld evaluate
+    $row evaluate          reports   "score a model, with a report"      facemeld evaluate
     $row compare           reports   "several runs in one report"        facemeld compare
     $row train-faces-64    train     "train like the bundled model" facemeld train --preset faces-64
     $row cross-human-animal train  "a model of people, fed animals" cross_kinds "woman man" "cat dog wild"

@@ -452,6 +452,14 @@ MISTAKES: dict[str, tuple[Callable[[Places], list[str]], tuple[str, ...]]] = {
         lambda at: ["evaluate", "--data", at.to("n"), "--reals", at.faces, "--model", at.model],
         ("there is no such folder",),
     ),
+    "evaluation without a folder for what takes long": (
+        lambda at: ["evaluate", "--data", at.faces, "--model", at.model, "--protocol", "clean"],
+        ("--out",),
+    ),
+    "evaluation against nothing": (
+        lambda at: ["evaluate", "--data", at.faces, "--model", at.model],
+        ("no real pictures", "--reals"),
+    ),
 }
 
 

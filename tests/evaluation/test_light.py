@@ -21,8 +21,10 @@ from torch import Tensor, nn
 import facemeld
 from facemeld.config import NetworkConfig
 from facemeld.data.catalogue import WEIGHTS
+from facemeld.data.folders import scan_domains
+from facemeld.data.store import load_pictures
 from facemeld.errors import UserError
-from facemeld.evaluation.light import DomainScore, summary
+from facemeld.evaluation.light import DomainScore, quick, summary
 from facemeld.networks.bundle import load_model
 from facemeld.networks.mobilenet import MobileNetV2Features
 
@@ -71,6 +73,7 @@ def evaluate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable]:
     digest = hashlib.sha256((folder / entry.file).read_bytes()).hexdigest()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(WEIGHTS, "mobilenet-v2", dataclasses.replace(entry, sha256=digest))
+        patch.setattr(MobileNetV2Features, "input_size", 48)  # for speed
         yield functools.partial(facemeld.evaluate, weights_dir=folder)
 
 
@@ -165,3 +168,17 @@ def test_impossible_numbers_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=f"{name} is {value}"):
         evaluate(Oracle(), *folders, **{name: value})
+
+
+def test_the_numbers_for_a_log_are_the_means(
+    evaluate: Callable, folders: tuple[Path, Path]
+) -> None:
+    expected = summary(evaluate(Copier(), *folders, fakes=FAKES))["mean"]
+    features = MobileNetV2Features()
+    weights = evaluate.keywords["weights_dir"] / WEIGHTS["mobilenet-v2"].file
+    features.load_published(torch.load(weights, weights_only=True))
+    held_out, reals = (load_pictures(scan_domains(folder), SIDE) for folder in folders)
+    found = quick(Copier(), features, held_out, reals, fakes=FAKES)
+    assert found["light_distance_latent"] == expected["latent"]["distance"]
+    assert found["light_retrieval_reference"] == expected["reference"]["retrieval"]
+    assert len(found) == 7 and all(isinstance(value, float) for value in found.values())

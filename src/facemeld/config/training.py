@@ -47,7 +47,7 @@ class TrainingConfig:
     init: str = ""
     """Model to start from: a bundled name or a model folder; heads are matched by domain name."""
     samples_from: str = ""
-    """Folder of held-out pictures, laid out like ``data``, for the sample sheets."""
+    """Folder of held-out pictures, laid out like ``data``, for sample sheets and evaluations."""
     pictures: int = 800_000
     """Length of the run: pictures seen at its end."""
     batch_size: int = 8
@@ -96,6 +96,8 @@ class TrainingConfig:
     log_every: int = 800
     sample_every: int = 40_000
     checkpoint_every: int = 80_000
+    evaluate_every: int = 0
+    """Pictures between evaluations by the light protocol, which are logged; 0 for none."""
     keep_checkpoints: int = 2
     """How many checkpoints stay, the newest; older ones are removed when one is written."""
     on_unreadable: str = "refuse"
@@ -124,6 +126,7 @@ class TrainingConfig:
             ("log_every", 1, 10**12),
             ("sample_every", 1, 10**12),
             ("checkpoint_every", 1, 10**12),
+            ("evaluate_every", 0, 10**12),
             ("keep_checkpoints", 1, 10**6),
             ("max_bad_steps", 1, 10**9),
             ("warmup_pictures", 0, 10**12),
@@ -145,7 +148,15 @@ class TrainingConfig:
             ("r1", 0, 1e6),
         ):
             found += range_problems(self, name, low, high)
-        return found + self._recipe_problems()
+        return found + self._evaluation_problems() + self._recipe_problems()
+
+    def _evaluation_problems(self) -> list[str]:
+        found = []
+        if self.evaluate_every and not self.samples_from:
+            found.append("evaluate_every needs samples_from: pictures that training does not see")
+        if self.log_every > 0 and self.evaluate_every % self.log_every:
+            found.append(f"evaluate_every must be a multiple of log_every ({self.log_every})")
+        return found
 
     def _recipe_problems(self) -> list[str]:
         found = []

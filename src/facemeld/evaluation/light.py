@@ -13,6 +13,7 @@ pictures of the target in the features of MobileNetV2, which no training uses:
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +82,6 @@ def evaluate(
         raise UserError(f"fakes is {fakes}, but must be at least {FEWEST}", where="fakes")
     if seed < 0:
         raise UserError(f"seed is {seed}, but must not be negative", where="seed")
-    if fakes < FEWEST:
-        raise UserError(f"{fakes} fakes a domain, but at least {FEWEST} are needed", where="fakes")
     size = networks.config.image_size
     sources = load_pictures(_known(held_out, networks), size)
     real_pictures = load_pictures(_known(reals, networks), size)
@@ -92,25 +91,66 @@ def evaluate(
             where=f"{held_out} ({', '.join(sources.domains)}), "
             f"{reals} ({', '.join(real_pictures.domains)})",
         )
-    few = [
-        f"{domain} ({len(pictures)})"
-        for domain, pictures in zip(real_pictures.domains, real_pictures.pictures)
-        if len(pictures) < 2 * FEWEST
-    ]
-    if few:
-        what = f"fewer than {2 * FEWEST} real pictures: {', '.join(few)}"
-        raise UserError(what, where=str(reals))
+    _check_counts(real_pictures, where=str(reals))
     features = MobileNetV2Features()
     published = find_weights("mobilenet-v2", weights_dir)
     features.load_published(torch.load(published, weights_only=True))
-    scores, steps = [], 2 * len(sources.domains)
-    for index in range(len(sources.domains)):
-        judge = _Judge(networks, features, sources, real_pictures, index, fakes, seed)
+    return score_pictures(
+        networks, features, sources, real_pictures, fakes=fakes, seed=seed, progress=progress
+    )
+
+
+def score_pictures(
+    networks: Networks,
+    features: MobileNetV2Features,
+    held_out: PictureStore,
+    reals: PictureStore,
+    *,
+    fakes: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[DomainScore]:
+    """As ``evaluate``, with pictures and features that are in memory already.
+
+    Args:
+        networks: the model, on the device of ``features``.
+        held_out, reals: pictures of the same domains, which the model knows, at its size.
+
+    Raises:
+        UserError: too few pictures.
+    """
+    _check_counts(reals)
+    scores, steps = [], 2 * len(held_out.domains)
+    for index in range(len(held_out.domains)):
+        judge = _Judge(networks, features, held_out, reals, index, fakes, seed)
         for mode in ("reference", "latent"):
             scores.append(judge.score(mode))
             if progress:
                 progress(len(scores), steps)
     return scores
+
+
+def quick(
+    networks: Networks,
+    features: MobileNetV2Features,
+    held_out: PictureStore,
+    reals: PictureStore,
+    *,
+    fakes: int = 200,
+    seed: int = 0,
+) -> dict[str, float]:
+    """The light protocol's means as flat numbers, for the log of a training run.
+
+    The same pictures, references and latent codes at every call, so that its numbers compare over
+    a run. Arguments as of ``score_pictures``.
+    """
+    means = summary(score_pictures(networks, features, held_out, reals, fakes=fakes, seed=seed))
+    return {
+        f"light_{name}_{mode}": value
+        for mode, scores in means["mean"].items()
+        for name, value in scores.items()
+        if name not in ("floor", "unedited", "least_covered")
+    }
 
 
 def summary(scores: list[DomainScore]) -> dict:
@@ -129,6 +169,25 @@ def summary(scores: list[DomainScore]) -> dict:
     }
 
 
+def report_of(
+    scores: list[DomainScore], model: Path, held_out: Path, reals: Path, seed: int
+) -> dict:
+    """The scores in the form of the other protocols' results, for the same report."""
+    found = summary(scores)
+    with (model / "model.safetensors").open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "protocol": "light",
+        "model": {"folder": str(model), "sha256": digest},
+        "held_out": str(held_out),
+        "reals": str(reals),
+        "seed": seed,
+        "mean": found["mean"],
+        "pairs": [{"target": d["domain"]} | d for d in found["domains"]],
+        "summary": found,
+    }
+
+
 class _Judge:
     """Scores the fakes of one target domain."""
 
@@ -143,6 +202,7 @@ class _Judge:
         seed: int,
     ) -> None:
         self.networks, self.features = networks, features
+        self.device = features.mean.device
         self.domain = held_out.domains[index]
         self.label = networks.config.domains.index(self.domain)
         self.random = np.random.default_rng([seed, index])
@@ -167,11 +227,11 @@ class _Judge:
         fake_features, structure = [], []
         for start in range(0, len(self.sources), BATCH):
             rows = slice(start, start + BATCH)
-            sources = as_tensor(self.sources[rows], "cpu")
+            sources = as_tensor(self.sources[rows], self.device)
             fakes = self.networks.generator(sources, self._styles(mode, rows, len(sources)))
             fake_features.append(self.features(fakes))
             structure.append((luminance_structure(fakes) * luminance_structure(sources)).sum(dim=1))
-        found = torch.cat(fake_features).numpy()
+        found = torch.cat(fake_features).cpu().numpy()
         distance = frechet_distance(found, self.real_features)
         return DomainScore(
             domain=self.domain,
@@ -187,11 +247,15 @@ class _Judge:
         )
 
     def _styles(self, mode: str, rows: slice, count: int) -> Tensor:
-        domains = torch.full((count,), self.label)
+        domains = torch.full((count,), self.label, device=self.device)
         if mode == "reference":
-            return self.networks.style_encoder(as_tensor(self.references[rows], "cpu"), domains)
+            return self.networks.style_encoder(
+                as_tensor(self.references[rows], self.device), domains
+            )
         latents = self.random.standard_normal((count, self.networks.config.latent_size))
-        return self.networks.mapping_network(torch.from_numpy(latents).float(), domains)
+        return self.networks.mapping_network(
+            torch.from_numpy(latents).float().to(self.device), domains
+        )
 
     def _retrieval(self, fake_features: np.ndarray) -> float:
         reference_features = self._of_pictures(self.references)
@@ -208,7 +272,18 @@ class _Judge:
     @torch.no_grad()
     def _of_pictures(self, pictures: np.ndarray) -> np.ndarray:
         batches = [pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH)]
-        return torch.cat([self.features(as_tensor(b, "cpu")) for b in batches]).numpy()
+        return torch.cat([self.features(as_tensor(b, self.device)) for b in batches]).cpu().numpy()
+
+
+def _check_counts(reals: PictureStore, where: str = "") -> None:
+    few = [
+        f"{domain} ({len(pictures)})"
+        for domain, pictures in zip(reals.domains, reals.pictures)
+        if len(pictures) < 2 * FEWEST
+    ]
+    if few:
+        what = f"fewer than {2 * FEWEST} real pictures: {', '.join(few)}"
+        raise UserError(what, where=where)
 
 
 def _known(folder: str | Path, networks: Networks):

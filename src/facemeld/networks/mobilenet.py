@@ -46,10 +46,11 @@ class _Block(nn.Module):
 class MobileNetV2Features(nn.Module):
     """The last block's 320 maps, averaged over the pixels. Names are torchvision's.
 
-    Pictures are resized to 128 px (bilinear) and normalised as ImageNet.
+    Pictures are resized to ``input_size`` (bilinear) and normalised as ImageNet.
     """
 
     size = 320
+    input_size = 128
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +67,8 @@ class MobileNetV2Features(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """B 3 H W in [-1, 1] -> B 320."""
-        x = F.interpolate(pictures.clamp(-1, 1), size=(128, 128), mode="bilinear")
+        side = (self.input_size, self.input_size)
+        x = F.interpolate(pictures.clamp(-1, 1), size=side, mode="bilinear")
         x = ((x + 1) / 2 - self.mean) / self.deviation
         x = x.contiguous(memory_format=torch.channels_last)
         for block in self.features:

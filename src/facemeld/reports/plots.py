@@ -67,7 +67,7 @@ def line_panels(panels: Sequence[Panel], *, labels: Sequence[str], x_label: str)
         label: dict(color=_COLOURS[i % len(_COLOURS)], linestyle=_STYLES[i // len(_COLOURS) % 4])
         for i, label in enumerate(labels)
     }
-    with matplotlib.rc_context({"text.parse_math": False, "font.family": _families()}):
+    with matplotlib.rc_context({"text.parse_math": False, "font.family": font_families()}):
         legend_rows = math.ceil(len(labels) / across)
         size = (_WIDTH * across, _HEIGHT * down + 0.3 * legend_rows)
         figure = Figure(figsize=size, dpi=_DOTS, layout="constrained")
@@ -89,10 +89,11 @@ def line_panels(panels: Sequence[Panel], *, labels: Sequence[str], x_label: str)
         lines = [matplotlib.lines.Line2D([], [], **look) for look in looks.values()]
         names = [_legend_text(label) for label in labels]
         figure.legend(lines, names, loc="outside upper left", ncols=across, fontsize=9)
-        return _png(figure)
+        return as_png(figure)
 
 
-def _png(figure) -> bytes:
+def as_png(figure) -> bytes:
+    """A matplotlib figure as a file's content."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
@@ -101,7 +102,8 @@ def _png(figure) -> bytes:
     return encode_picture(image, "PNG", settings=None, synthetic=False)
 
 
-def _families() -> list[str]:
+def font_families() -> list[str]:
+    """matplotlib's own font, then what is installed for other scripts."""
     from matplotlib import font_manager
 
     installed = set(font_manager.get_font_names())

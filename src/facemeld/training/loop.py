@@ -34,6 +34,7 @@ from facemeld.training.card import training_card
 from facemeld.training.ema import MovingAverage
 from facemeld.training.guard import StepGuard, not_finite
 from facemeld.training.lean import LeanRecipe
+from facemeld.training.light_scores import LightScores, check_light_scores
 from facemeld.training.processes import (
     SharedFlag,
     Team,
@@ -95,6 +96,8 @@ def train(
         check_start(config)
     if config.network.skips == "masked":
         load_masker(weights_dir)  # so that a missing file is told before long work
+    if config.evaluate_every:
+        check_light_scores(config, folders, weights_dir)
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):
         resume = "auto"  # torchrun started the job again: go on from what it had
     try:
@@ -183,6 +186,9 @@ class _Run:
         }
         self.iteration = 0
         self.guard = StepGuard(self.device)
+        self.light_scores: LightScores | None = None
+        if config.evaluate_every and team.leads:
+            self.light_scores = LightScores(config, self.store, weights_dir, self.device)
 
     @property
     def pictures(self) -> int:
@@ -221,6 +227,7 @@ class _Run:
                 if log is None:
                     continue
                 if averages is not None:
+                    averages |= self._evaluate(log)
                     log.report(self.pictures, averages, self.guard.facts()["left_out"])
                 began = time.monotonic()
                 # while steps are left out, the last checkpoint from before stays the newest
@@ -253,6 +260,15 @@ class _Run:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.config.gradient_clip, norm)
         self.guard.step([self.optimizers[name] for name in trained], mean_loss, norm)
         torch.clear_autocast_cache()  # its bf16 copies are of the weights before this step
+
+    def _evaluate(self, log: RunLog) -> dict[str, float]:
+        """The moving average's light scores, if it is time for them."""
+        if self.light_scores is None or not self._every(self.config.evaluate_every):
+            return {}
+        began = time.monotonic()
+        scores = self.light_scores.of(self.ema.average)
+        log.speed.pause(time.monotonic() - began)
+        return {f"evaluation/{name}": value for name, value in scores.items()}
 
     def _every(self, interval: int) -> bool:
         """Whether the last iteration passed a multiple of ``interval`` pictures, or the end."""

@@ -1,0 +1,155 @@
+"""Times the official StarGAN v2 evaluation and ours: same model, pictures, machine and process.
+
+    python -m venv peers && peers/bin/pip install torch torchvision lpips scipy munch tqdm -e .
+    git clone https://github.com/clovaai/stargan-v2
+    peers/bin/python benchmarks/evaluate_stargan_v2.py --peer stargan-v2 --data faces
+
+runs the official metrics/eval.py (both modes) and facemeld's starganv2 protocol, which besides
+scores fusion, and prints both times and their ratio. Exits with 1 if it is below 5 (--wanted). The
+model is facemeld's; the official code calls it as it calls its own. Both use Inception and AlexNet
+weights drawn from a seed, which take as long as published ones. The official code is CC BY-NC 4.0
+and stays where you put it; modules that it imports but does not use here are left empty.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import os
+import sys
+import tempfile
+import time
+import types
+from pathlib import Path
+
+import torch
+
+from facemeld.data.catalogue import WEIGHTS
+from facemeld.networks.bundle import load_model
+from facemeld.networks.mobilenet import MobileNetV2Features
+from facemeld.networks.model_folder import find_model
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+import generated_weights as drawn  # noqa: E402
+
+UNUSED = ("cv2", "ffmpeg", "munch", "skimage", "matplotlib")
+
+
+def subset(data: Path, into: Path, count: int, reals: int, domains: list[str]) -> None:
+    """Links evenly spread pictures of some domains."""
+    for split, most in (("val", count), ("train", reals)):
+        for domain in domains:
+            files = sorted(p for p in (data / split / domain).iterdir() if p.is_file())
+            folder = into / split / domain
+            folder.mkdir(parents=True)
+            most = min(most, len(files))
+            for index in range(most):
+                file = files[index * len(files) // most]
+                (folder / file.name).symlink_to(file.resolve())
+
+
+def write_weights(folder: Path) -> None:
+    """Drawn weights where torchvision and facemeld look for published ones."""
+    import torchvision
+
+    inception = torchvision.models.inception_v3(weights=None, init_weights=False)
+    inception.load_state_dict(drawn.inception(0), strict=False)
+    alexnet = torchvision.models.alexnet(weights=None)
+    alexnet.load_state_dict(drawn.alexnet(5), strict=False)
+    hub = folder / "hub" / "checkpoints"
+    hub.mkdir(parents=True)
+    torch.save(inception.state_dict(), hub / "inception_v3_google-0cc3c7bd.pth")
+    torch.save(alexnet.state_dict(), hub / "alexnet-owt-7be5be79.pth")
+    os.environ["TORCH_HOME"] = str(folder)
+    contents = {
+        "inception-torchvision": inception.state_dict(),
+        "alexnet": alexnet.state_dict(),
+        "lpips-alexnet": drawn.lpips_heads(6),
+        "mobilenet-v2": MobileNetV2Features().state_dict(),
+        "head-pose": {"state_dict": drawn.head_pose(8)},
+    }
+    for name, content in contents.items():
+        path = folder / WEIGHTS[name].file
+        torch.save(content, path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        WEIGHTS[name] = dataclasses.replace(WEIGHTS[name], sha256=digest)
+
+
+def official(checkout: Path, model: str, data: Path, out: Path, outputs: int) -> float:
+    """Seconds of the official evaluation in both modes."""
+    for name in UNUSED:
+        try:
+            __import__(name)
+        except ImportError:
+            sys.modules[name] = types.ModuleType(name)
+    if not torch.cuda.is_available():
+        torch.Tensor.cuda = lambda tensor, *a, **k: tensor  # its LPIPS knows GPUs only
+    sys.path.insert(0, str(checkout))
+    os.chdir(checkout)  # it reads metrics/lpips_weights.ckpt
+    from metrics.eval import calculate_metrics
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    networks = load_model(find_model(model), device=device)
+    nets = types.SimpleNamespace(
+        generator=lambda x, s, masks=None: networks.generator(x, s),
+        style_encoder=networks.style_encoder,
+        mapping_network=networks.mapping_network,
+    )
+    arguments = types.SimpleNamespace(
+        val_img_dir=str(data / "val"),
+        train_img_dir=str(data / "train"),
+        eval_dir=str(out),
+        val_batch_size=32,
+        img_size=networks.config.image_size,
+        num_outs_per_domain=outputs,
+        latent_dim=networks.config.latent_size,
+        w_hpf=0,
+    )
+    began = time.monotonic()
+    for mode in ("latent", "reference"):
+        calculate_metrics(nets, arguments, step=0, mode=mode)
+    return time.monotonic() - began
+
+
+def ours(model: str, data: Path, out: Path, outputs: int, weights: Path) -> tuple[float, dict]:
+    """Seconds of our evaluation from a cold cache, and its result."""
+    from facemeld.evaluation.plan import make_plan
+    from facemeld.evaluation.run import run_plan
+
+    os.environ["FACEMELD_HOME"] = str(out.parent / "home")
+    began = time.monotonic()
+    plan = make_plan("starganv2", model, data, outputs=outputs, weights_dir=weights)
+    result = run_plan(plan, out)
+    return time.monotonic() - began, result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peer", type=Path, required=True, help="checkout of clovaai/stargan-v2")
+    parser.add_argument("--data", type=Path, required=True, help="folder of train/ and val/")
+    parser.add_argument("--model", default="faces")
+    parser.add_argument("--domains", nargs="+", default=["cat", "dog"])
+    parser.add_argument("--count", type=int, default=64, help="held-out pictures a domain")
+    parser.add_argument("--reals", type=int, default=640, help="real pictures a domain")
+    parser.add_argument("--outputs", type=int, default=10)
+    parser.add_argument("--wanted", type=float, default=5.0, help="the ratio to reach")
+    arguments = parser.parse_args()
+    peer = arguments.peer.resolve()
+    model = str(find_model(arguments.model).resolve())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data, weights = folder / "data", folder / "weights"
+        subset(arguments.data, data, arguments.count, arguments.reals, arguments.domains)
+        write_weights(weights)
+        own, result = ours(model, data, folder / "ours", arguments.outputs, weights)
+        again, _ = ours(model, data, folder / "again", arguments.outputs, weights)
+        theirs = official(peer, model, data, folder / "theirs", arguments.outputs)
+    print(f"ours {own:.1f} s, where reals are cached {again:.1f} s; official {theirs:.1f} s")
+    print("ours by part:", result["seconds_by_part"])
+    print(f"ratio {theirs / own:.2f}")
+    sys.exit(theirs / own < arguments.wanted)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""What an evaluation will do, with everything checked that can be before long work; no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from facemeld.data.catalogue import WEIGHTS, find_weights
+from facemeld.data.folders import DomainFolders, scan_domains
+from facemeld.errors import UserError, did_you_mean
+from facemeld.evaluation.distances import NEIGHBOURS
+from facemeld.images.read import DEFAULT_LIMITS, open_header, read_file, shown
+from facemeld.networks.model_folder import find_model, read_network_config
+
+PROTOCOLS = ("light", "clean", "starganv2")
+OUTPUTS = 10
+"""Fakes a source and mode, as in the paper."""
+FEWEST = 2 * NEIGHBOURS
+"""Pictures that every set needs: the neighbourhood scores look at NEIGHBOURS others."""
+PEOPLE = frozenset(
+    "face faces female females human humans male males man men people person woman women".split()
+)
+"""Names of domains that are taken for people if nobody says otherwise."""
+# Names in the catalogue of files that hold the same network; the first that is there is taken.
+INCEPTION = {
+    "fid": ("inception-2015", "inception-2015-torchscript"),
+    "torchvision": ("inception-torchvision",),
+}
+PERCEPTUAL = ("lpips-alexnet", "lpips-alexnet-flax")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One evaluation of one model by the protocol ``clean`` or ``starganv2``."""
+
+    protocol: str
+    model: Path
+    held_out: DomainFolders
+    """Sources and references."""
+    reals: DomainFolders
+    """What the fakes are compared with: the training pictures, in the paper."""
+    outputs: int
+    sources: int | None
+    """Sources a domain; None for all, which the protocols ask for."""
+    seed: int
+    people: tuple[str, ...]
+    """Domains whose head pose and landmarks are compared."""
+    weights_dir: Path | None
+    hashes: dict[str, str] = field(repr=False)
+    """SHA-256 of the model's weights and of the pictures of each set and domain."""
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        return self.held_out.domains
+
+    @property
+    def whole(self) -> bool:
+        """Whether the protocol is carried out in full."""
+        return self.sources is None and self.outputs == OUTPUTS
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for two plans that give the same numbers."""
+        parts = [self.protocol, self.domains, self.outputs, self.sources, self.seed]
+        text = json.dumps([*parts, self.people, self.hashes], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def make_plan(
+    protocol: str,
+    model: str | Path,
+    data: str | Path,
+    reals: str | Path | None = None,
+    *,
+    outputs: int = OUTPUTS,
+    sources: int | None = None,
+    seed: int = 0,
+    people: tuple[str, ...] | None = None,
+    weights_dir: str | Path | None = None,
+) -> Plan:
+    """Checks everything and reads every picture's header.
+
+    Args:
+        protocol: ``clean`` or ``starganv2``.
+        model: bundled name or model folder.
+        data: domain folders of held-out pictures, or a folder of ``val/`` and ``train/``.
+        reals: domain folders to compare with; ``data/train`` if not given.
+        outputs: fakes a source and mode, at least 2.
+        sources: at most so many sources a domain, evenly spread; all if not given.
+        seed: of latent codes, references and subsets.
+        people: domains of people; those with such names if not given.
+        weights_dir: where to look first for the weights of the judging networks.
+
+    Raises:
+        UserError: unknown domains, too few pictures, pictures of several sizes or unreadable
+            ones, impossible numbers, a missing network.
+    """
+    _check_numbers(outputs, sources, seed)
+    folder = find_model(model)
+    config = read_network_config(folder)
+    held_out_root, real_root = find_splits(data, reals)
+    held_out, real_folders = scan_domains(held_out_root), scan_domains(real_root)
+    for folders in (held_out, real_folders):
+        check_domains(folders, config.domains)
+    if held_out.domains != real_folders.domains:
+        raise UserError(
+            "the two folders have different domains",
+            where=f"{held_out.root} ({', '.join(held_out.domains)}), "
+            f"{real_folders.root} ({', '.join(real_folders.domains)})",
+        )
+    people = _people(people, held_out.domains)
+    inception = INCEPTION["fid" if protocol == "clean" else "torchvision"]
+    needed = [inception, PERCEPTUAL, ("mobilenet-v2",)]
+    needed += [("head-pose",)] if len(people) > 1 else []
+    for names in needed:
+        if first_weights(names, weights_dir)[0] == "lpips-alexnet":
+            find_weights("alexnet", weights_dir)
+    held_out = _evenly(held_out, sources)
+    _check_counts(held_out, real_folders, outputs)
+    return Plan(
+        protocol,
+        folder,
+        held_out,
+        real_folders,
+        outputs,
+        sources,
+        seed,
+        people,
+        Path(weights_dir) if weights_dir else None,
+        _hashes(folder, held_out, real_folders),
+    )
+
+
+def find_splits(data: str | Path, reals: str | Path | None) -> tuple[Path, Path]:
+    """Folders of held-out and of real pictures: as named, or ``val`` and ``train`` in ``data``."""
+    data = Path(data)
+    if reals is not None:
+        return data, Path(reals)
+    if (data / "train").is_dir() and (data / "val").is_dir():
+        return data / "val", data / "train"
+    raise UserError(
+        "no real pictures to compare with",
+        where=shown(data),
+        fix="name a folder that holds train/ and val/, or the training pictures with --reals",
+    )
+
+
+def check_domains(folders: DomainFolders, known: tuple[str, ...]) -> None:
+    """Raises a UserError for a domain that the model does not know."""
+    for domain in folders.domains:
+        if domain not in known:
+            raise UserError(
+                f"the model has no domain '{shown(domain)}'",
+                where=shown(folders.root),
+                fix=did_you_mean(domain, known),
+            )
+
+
+def first_weights(names: tuple[str, ...], weights_dir: str | Path | None) -> tuple[str, Path]:
+    """Name and file of the first of several files with the same network that are here.
+
+    Raises:
+        UserError: there is none, or the one there is damaged. With none the error is about the
+            last, which a package carries if one does.
+    """
+    for name in names[:-1]:
+        try:
+            return name, find_weights(name, weights_dir)
+        except UserError as error:
+            if error.where != WEIGHTS[name].file:  # it is there, but damaged
+                raise
+    return names[-1], find_weights(names[-1], weights_dir)
+
+
+def _check_numbers(outputs: int, sources: int | None, seed: int) -> None:
+    if outputs < 2:
+        raise UserError(f"outputs is {outputs}, but diversity needs at least 2", where="--outputs")
+    if sources is not None and sources < FEWEST:
+        raise UserError(f"sources is {sources}, but must be at least {FEWEST}", where="--sources")
+    if seed < 0:
+        raise UserError(f"seed is {seed}, but must not be negative", where="--seed")
+
+
+def _people(named: tuple[str, ...] | None, domains: tuple[str, ...]) -> tuple[str, ...]:
+    if named is None:
+        return tuple(d for d in domains if d.lower() in PEOPLE)
+    for domain in named:
+        if domain not in domains:
+            raise UserError(
+                f"there is no domain '{shown(domain)}'",
+                where="--people",
+                fix=did_you_mean(domain, domains),
+            )
+    return tuple(d for d in domains if d in named)
+
+
+def _evenly(folders: DomainFolders, most: int | None) -> DomainFolders:
+    if most is None:
+        return folders
+    files = tuple(
+        f if len(f) <= most else tuple(f[i * len(f) // most] for i in range(most))
+        for f in folders.files
+    )
+    return DomainFolders(folders.root, folders.domains, files)
+
+
+def _check_counts(held_out: DomainFolders, reals: DomainFolders, outputs: int) -> None:
+    for folders, kind in ((held_out, "held-out"), (reals, "real")):
+        few = [
+            f"{shown(domain)} ({len(files)})"
+            for domain, files in zip(folders.domains, folders.files)
+            if len(files) < FEWEST
+        ]
+        if few:
+            raise UserError(
+                f"fewer than {FEWEST} {kind} pictures: {', '.join(few)}",
+                where=shown(folders.root),
+                fix="add pictures, or use `--protocol light`, which compares smaller sets",
+            )
+
+
+def _hashes(model: Path, *sets: DomainFolders) -> dict[str, str]:
+    """SHA-256 of the weights and of the pictures, whose sizes are compared on the way."""
+    weights = model / "model.safetensors"
+    if not weights.is_file():
+        raise UserError("the weights are missing", where=shown(weights))
+    with weights.open("rb") as file:
+        found = {"model": hashlib.file_digest(file, "sha256").hexdigest()}
+    sizes: Counter[tuple[int, int]] = Counter()
+    with ThreadPoolExecutor() as pool:
+        for name, folders in zip(("held_out", "reals"), sets, strict=True):
+            for domain, files in zip(folders.domains, folders.files):
+                whole = hashlib.sha256()
+                for digest, size in pool.map(_look_at, files):
+                    whole.update(digest)
+                    sizes[size] += 1
+                found[f"{name}/{domain}"] = whole.hexdigest()
+    _check_sizes(sizes, sets)
+    return found
+
+
+def _look_at(file: Path) -> tuple[bytes, tuple[int, int]]:
+    content = read_file(file, max_bytes=DEFAULT_LIMITS.max_bytes)
+    with open_header(content, where=shown(file)) as image:
+        return hashlib.sha256(content).digest(), image.size
+
+
+def _check_sizes(sizes: Counter[tuple[int, int]], sets: tuple[DomainFolders, ...]) -> None:
+    if len(sizes) == 1:
+        return
+    common = ", ".join(f"{n} of {w} x {h}" for (w, h), n in sizes.most_common(4))
+    more = ", …" if len(sizes) > 4 else ""
+    raise UserError(
+        f"the pictures have {len(sizes)} different sizes ({common}{more}): a distance would "
+        "measure how they were resized",
+        where=", ".join(shown(folders.root) for folders in sets),
+        fix="bring them to one size first: facemeld prepare IN OUT --size N",
+    )

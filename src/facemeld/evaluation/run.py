@@ -1,0 +1,281 @@
+"""An evaluation from its plan to its numbers.
+
+Pairs of domains are independent: each result depends on the plan alone. So they are divided over
+ranks, each is written to the output folder as it is done, and an evaluation that was cut goes on
+with what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import facemeld
+from facemeld.data.sampling import random_at
+from facemeld.evaluation.cache import cached_features
+from facemeld.evaluation.distances import FeatureSet
+from facemeld.evaluation.fusion_scores import DomainClassifier
+from facemeld.evaluation.judges import (
+    load_head_geometry,
+    load_inception,
+    load_lpips,
+    load_mobilenet,
+)
+from facemeld.evaluation.pairs import MODES, MOST_NEIGHBOURS, Domain, Judges, PairScorer
+from facemeld.evaluation.pictures import as_levels, decode
+from facemeld.evaluation.plan import Plan
+from facemeld.evaluation.ranks import Ranks, joined_ranks
+from facemeld.files import write_whole
+from facemeld.networks.bundle import load_model
+
+FORMAT = 1
+RESULT = "evaluation.json"
+_REALS = 13  # stream of random_at
+_NOT_SCORES = ("source", "target", "mode", "examples")
+
+
+def run_plan(
+    plan: Plan,
+    out: Path,
+    *,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+    batch: int | None = None,
+) -> dict | None:
+    """Carries a plan out and writes ``out/evaluation.json``; goes on where it was cut.
+
+    Args:
+        plan: see ``make_plan``.
+        out: folder; under torchrun one that all ranks reach.
+        progress: called with fakes done and fakes in all, of this process.
+        batch: sources at a time; by default as many as memory is good for.
+
+    Returns:
+        The result with its examples; None in processes that do not lead.
+    """
+    with joined_ranks() as ranks:
+        return _Evaluation(plan, out, ranks, progress, batch).go()
+
+
+class _Evaluation:
+    def __init__(
+        self,
+        plan: Plan,
+        out: Path,
+        ranks: Ranks,
+        progress: Callable[[int, int], object],
+        batch: int | None,
+    ) -> None:
+        self.plan, self.out, self.ranks = plan, out, ranks
+        self.partial = out / f"partial-{plan.fingerprint}"
+        self.progress = progress
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        count = len(plan.domains)
+        pairs = [(s, t) for t in range(count) for s in range(count) if s != t]
+        self.units = [(s, s) for s in range(count)] + pairs
+        mine = ranks.share(self.units)
+        self.missing = [unit for unit in mine if not self._path(unit).is_file()]
+        self.total = sum(map(self._fakes, mine))
+        self.done = self.total - sum(map(self._fakes, self.missing))
+        self.networks = load_model(plan.model, device=self.device)
+        self.size = self.networks.config.image_size
+        self.batch = batch or fitting_batch(self.device, self.size)
+        self.hashes: dict[str, str] = {}
+        self.reals: dict[int, FeatureSet] = {}
+
+    def go(self) -> dict | None:
+        began = time.monotonic()
+        judges = self._judges()
+        if self.missing:
+            scorer = PairScorer(
+                self.networks,
+                judges,
+                protocol=self.plan.protocol,
+                people=self.plan.people,
+                outputs=self.plan.outputs,
+                seed=self.plan.seed,
+                batch=self.batch,
+                progress=self._advance,
+            )
+            domains: dict[int, Domain] = {}
+            for source, target in self.missing:
+                for place in (source, target):
+                    if place not in domains:
+                        domains[place] = self._domain(place, judges)
+                if source == target:
+                    found: dict | list = scorer.reconstruction(domains[source])
+                else:
+                    count = len(self.plan.domains)
+                    found = scorer.score(domains[source], domains[target], count)
+                self._write(self._path((source, target)), found)
+        own = {"seconds": round(time.monotonic() - began, 1), "parts": judges.seconds}
+        self._write(self.partial / f"time-{self.ranks.rank}-{time.time_ns()}.json", own)
+        self.ranks.wait()
+        return self._assemble() if self.ranks.leads else None
+
+    def _advance(self, fakes: int) -> None:
+        self.done += fakes
+        self.progress(self.done, self.total)
+
+    def _fakes(self, unit: tuple[int, int]) -> int:
+        source, target = unit
+        if source == target:
+            return 0
+        return len(MODES) * self.plan.outputs * len(self.plan.held_out.files[source])
+
+    def _path(self, unit: tuple[int, int]) -> Path:
+        return self.partial / f"{unit[0]:03d}-to-{unit[1]:03d}.json"
+
+    def _write(self, path: Path, content: object) -> None:
+        text = json.dumps(content, allow_nan=False)
+        write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+    def _judges(self) -> Judges:
+        plan, device = self.plan, self.device
+        kind = "fid" if plan.protocol == "clean" else "torchvision"
+        inception, self.hashes["inception"] = load_inception(kind, device, plan.weights_dir)
+        lpips, self.hashes["lpips"] = load_lpips(device, plan.weights_dir)
+        light, self.hashes["mobilenet_v2"] = load_mobilenet(device, plan.weights_dir)
+        head = None
+        if len(plan.people) > 1:
+            head, self.hashes["head_geometry"] = load_head_geometry(device, plan.weights_dir)
+        judges = Judges(inception, lpips, light, head)
+        for place in self.ranks.share(list(range(len(plan.domains)))):
+            self._real_features(place, judges)
+        self.ranks.wait()  # the other ranks' share is in the cache now
+        rows = [self._light_of_reals(place, judges) for place in range(len(plan.domains))]
+        labels = torch.arange(len(rows)).repeat_interleave(torch.tensor([len(r) for r in rows]))
+        with judges.clock("domain classifier"):
+            features = torch.cat(rows).to(device)
+            judges.classifier = DomainClassifier(features, labels.to(device), len(rows))
+        return judges
+
+    def _domain(self, place: int, judges: Judges) -> Domain:
+        """Decodes the held-out pictures of a domain, and finds their styles."""
+        name = self.plan.domains[place]
+        with judges.clock("decoding"):
+            files = self.plan.held_out.files[place]
+            held_out = decode(files, self.size, self.plan.protocol)
+        label = self.networks.config.domains.index(name)
+        styles, light = [], []
+        for levels in self._batches(held_out):
+            pictures = levels / 127.5 - 1
+            labels = torch.full((len(pictures),), label, device=self.device)
+            with judges.clock("style encoder"), torch.inference_mode():
+                styles.append(self.networks.style_encoder(pictures, labels))
+                light.append(judges.light(pictures))
+        reals = self._real_features(place, judges)
+        return Domain(
+            name,
+            label,
+            place,
+            held_out,
+            styles=torch.cat(styles),
+            light=torch.cat(light),
+            reals=reals,
+            near=reals.some(MOST_NEIGHBOURS, random_at(self.plan.seed, place, _REALS)),
+        )
+
+    def _real_features(self, place: int, judges: Judges) -> FeatureSet:
+        if place not in self.reals:
+            with judges.clock("real features"):
+                found = self._cached(place, "inception", judges.inception.features)
+                self.reals[place] = FeatureSet(found)
+        return self.reals[place]
+
+    def _light_of_reals(self, place: int, judges: Judges) -> Tensor:
+        with judges.clock("real features"):
+            found = self._cached(place, "mobilenet_v2", lambda x: judges.light(x / 127.5 - 1))
+        return torch.from_numpy(found)
+
+    def _cached(self, place: int, network: str, features: Callable[[Tensor], Tensor]) -> np.ndarray:
+        plan, files = self.plan, self.plan.reals.files[place]
+        content = plan.hashes[f"reals/{plan.domains[place]}"]
+        key = (content, self.hashes[network], plan.protocol, str(self.size), str(FORMAT))
+
+        def compute() -> np.ndarray:
+            pictures = decode(files, self.size, plan.protocol)
+            with torch.inference_mode():
+                return torch.cat([features(b).cpu() for b in self._batches(pictures)]).numpy()
+
+        return cached_features(key, len(files), compute)
+
+    def _batches(self, pictures: np.ndarray):
+        for start in range(0, len(pictures), self.batch):
+            yield as_levels(pictures[start : start + self.batch], self.device)
+
+    def _assemble(self) -> dict:
+        """All units in one result; the partial files go once it is written."""
+        plan = self.plan
+        domains, pairs = [], []
+        for unit in self.units:
+            found = json.loads(self._path(unit).read_text(encoding="utf-8"))
+            domains += [found] if unit[0] == unit[1] else []
+            pairs += found if unit[0] != unit[1] else []
+        times = [json.loads(p.read_text("utf-8")) for p in sorted(self.partial.glob("time-*.json"))]
+        parts: dict[str, float] = {}
+        for entry in times:
+            for part, seconds in entry["parts"].items():
+                parts[part] = parts.get(part, 0.0) + seconds
+        result = {
+            "format": FORMAT,
+            "facemeld": facemeld.__version__,
+            "protocol": plan.protocol,
+            "whole": plan.whole,
+            "model": {"folder": str(plan.model), "sha256": plan.hashes["model"]},
+            "image_size": self.size,
+            "held_out": str(plan.held_out.root),
+            "reals": str(plan.reals.root),
+            "pictures_sha256": {n: h for n, h in plan.hashes.items() if n != "model"},
+            "networks_sha256": self.hashes,
+            "outputs": plan.outputs,
+            "sources": plan.sources,
+            "seed": plan.seed,
+            "people": list(plan.people),
+            "device": _device_name(self.device),
+            "torch": torch.__version__,
+            "ranks": self.ranks.size,
+            "seconds": round(sum(entry["seconds"] for entry in times) / self.ranks.size, 1),
+            "seconds_by_part": {part: round(s, 1) for part, s in sorted(parts.items())},
+            "fakes": sum(pair["fakes"] for pair in pairs),
+            "mean": {mode: _means([p for p in pairs if p["mode"] == mode]) for mode in MODES},
+            "domains": domains,
+            "pairs": [{k: v for k, v in p.items() if k != "examples"} for p in pairs],
+        }
+        text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_whole(self.out / RESULT, lambda partial: partial.write_text(text, encoding="utf-8"))
+        for file in self.partial.iterdir():
+            file.unlink()
+        self.partial.rmdir()
+        return result | {"pairs": pairs}
+
+
+def fitting_batch(device: torch.device, image_size: int) -> int:
+    """Sources at a time: what free memory holds on a GPU, what the caches like on a CPU."""
+    if device.type == "cpu":
+        return 16
+    free, _ = torch.cuda.mem_get_info(device)
+    picture = 4 * (512 * image_size**2 + 64 * 147**2 * 8)  # widest maps of generator, Inception
+    return int(min(256, max(8, free / 2 // picture)))
+
+
+def _means(pairs: list[dict]) -> dict[str, float]:
+    """Mean of each score over the pairs that have it."""
+    names = [n for n in dict.fromkeys(n for p in pairs for n in p) if n not in _NOT_SCORES]
+    found = {}
+    for name in names:
+        values = [p[name] for p in pairs if p.get(name) is not None]
+        if values and name not in ("fakes", "reals"):
+            found[name] = float(np.mean(values))
+    return found
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"

@@ -1,0 +1,85 @@
+"""The light protocol during a run: its moving average is scored on faces it never sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from facemeld.config import TrainingConfig
+from facemeld.data.catalogue import find_weights
+from facemeld.data.folders import DomainFolders, scan_domains
+from facemeld.data.store import PictureStore, load_pictures
+from facemeld.errors import UserError
+from facemeld.evaluation.judges import load_mobilenet
+from facemeld.evaluation.light import FEWEST, quick
+from facemeld.networks.bundle import Networks
+
+FAKES = 200
+"""Fakes a domain and mode."""
+
+
+class LightScores:
+    """Scores networks with the pictures of a run.
+
+    Args:
+        config: the run; sources and references come from its ``samples_from``.
+        store: its training pictures, the reals.
+        weights_dir: where to look first for the MobileNetV2 weights.
+        device: where the networks are.
+
+    Raises:
+        UserError: as ``check_light_scores``; unreadable pictures.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        store: PictureStore,
+        weights_dir: str | Path | None,
+        device: torch.device,
+    ) -> None:
+        self.held_out = load_pictures(_held_out(config), config.network.image_size)
+        own = [store.pictures[store.domains.index(name)] for name in self.held_out.domains]
+        self.reals = PictureStore(self.held_out.domains, own)
+        self.features, _ = load_mobilenet(device, weights_dir)
+
+    def of(self, networks: Networks) -> dict[str, float]:
+        """Means over the domains by name, the same sources and latent codes at every call."""
+        return quick(networks, self.features, self.held_out, self.reals, fakes=FAKES)
+
+
+def check_light_scores(
+    config: TrainingConfig, folders: DomainFolders, weights_dir: str | Path | None
+) -> None:
+    """Raises a UserError for what would stop the first evaluation of a run.
+
+    Missing weights, fewer than two domains in ``samples_from``, too few training pictures.
+    """
+    find_weights("mobilenet-v2", weights_dir)
+    scored = _held_out(config).domains
+    few = [
+        f"{name} ({len(files)})"
+        for name, files in zip(folders.domains, folders.files)
+        if name in scored and len(files) < 2 * FEWEST
+    ]
+    if few:
+        raise UserError(
+            f"evaluate_every needs {2 * FEWEST} training pictures a domain: {', '.join(few)}",
+            where=config.data,
+            fix="add pictures, or evaluate_every = 0",
+        )
+
+
+def _held_out(config: TrainingConfig) -> DomainFolders:
+    found = scan_domains(config.samples_from, at_least=1)
+    known = [d in config.network.domains for d in found.domains]
+    if sum(known) < 2:
+        raise UserError(
+            "evaluate_every needs held-out pictures of 2 of the run's domains",
+            where=config.samples_from,
+            fix="name a folder that has them as samples_from, or evaluate_every = 0",
+        )
+    domains = tuple(d for d, wanted in zip(found.domains, known) if wanted)
+    files = tuple(f for f, wanted in zip(found.files, known) if wanted)
+    return DomainFolders(found.root, domains, files)

@@ -1,0 +1,233 @@
+"""A whole evaluation of a tiny model: its numbers, its report, stopping and going on."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from drawn_faces import draw_face, write_faces
+
+from facemeld.data.catalogue import WEIGHTS
+from facemeld.errors import UserError
+from facemeld.evaluation.cache import cache_folder
+from facemeld.evaluation.plan import Plan, make_plan
+from facemeld.evaluation.run import run_plan
+from facemeld.reports.evaluation import write_report
+
+SOURCES, REALS, OUTPUTS = 10, 12, 2
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    write_faces(root / "val", {"cat": SOURCES, "dog": SOURCES}, first=100)
+    write_faces(root / "train", {"cat": REALS, "dog": REALS})
+    return root
+
+
+@pytest.fixture(scope="module")
+def plan(data: Path, resnet_model: Path, judges_dir: Path) -> Plan:
+    return make_plan(
+        "clean", resnet_model, data, outputs=OUTPUTS, people=("cat", "dog"), weights_dir=judges_dir
+    )
+
+
+@pytest.fixture(scope="module")
+def stopped(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an evaluation that was stopped within its last pair."""
+    out = tmp_path_factory.mktemp("stopped")
+
+    def stop(done: int, total: int) -> None:
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, out, progress=stop)
+    return out
+
+
+@pytest.fixture(scope="module")
+def result(plan: Plan, stopped: Path) -> dict:
+    """The result of the stopped evaluation, gone on with."""
+    done: list[tuple[int, int]] = []
+    found = run_plan(plan, stopped, progress=lambda *now: done.append(now), batch=7)
+    assert done[0][0] > done[0][1] / 2 and done[-1][0] == done[-1][1]  # only what was missing
+    return found
+
+
+def test_every_pair_and_mode_has_its_scores(result: dict) -> None:
+    pairs = {(p["source"], p["target"], p["mode"]): p for p in result["pairs"]}
+    assert len(pairs) == len(result["pairs"]) == 4
+    for (_, _, mode), pair in pairs.items():
+        assert pair["fakes"] == SOURCES * OUTPUTS and pair["reals"] == REALS
+        assert pair["fid"] > 0 and -1 <= pair["structure"] <= 1
+        assert ("likeness" in pair) == (mode == "reference")
+        assert pair["pose_degrees"] > 0 and pair["kid_deviation"] >= 0
+    for mode in ("latent", "reference"):
+        mine = [p["fid"] for p in result["pairs"] if p["mode"] == mode]
+        assert result["mean"][mode]["fid"] == pytest.approx(sum(mine) / 2)
+    assert [d["domain"] for d in result["domains"]] == ["cat", "dog"]
+
+
+def test_the_file_says_what_was_done(result: dict, stopped: Path) -> None:
+    told = json.loads((stopped / "evaluation.json").read_text(encoding="utf-8"))
+    assert told["seed"] == 0 and told["outputs"] == OUTPUTS and not told["whole"]
+    assert told["fakes"] == 4 * SOURCES * OUTPUTS
+    assert set(told["networks_sha256"]) == {"inception", "lpips", "mobilenet_v2", "head_geometry"}
+    assert all(len(h) == 64 for h in told["networks_sha256"].values())
+    assert told["seconds"] > 0 and {"inception", "generator"} <= set(told["seconds_by_part"])
+    assert "examples" not in told["pairs"][0]
+    assert [p.name for p in stopped.iterdir() if p.is_dir()] == []  # nothing partial is left
+
+
+def test_one_run_gives_the_same_numbers_from_cached_features(
+    plan: Plan, result: dict, tmp_path: Path
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in cache_folder().iterdir()}
+    assert len(before) == 4  # Inception and light features of two domains
+    again = run_plan(plan, tmp_path)
+    assert {p: p.stat().st_mtime_ns for p in cache_folder().iterdir()} == before
+    for one, other in zip(result["pairs"], again["pairs"], strict=True):
+        for name, value in one.items():
+            if isinstance(value, float):
+                assert other[name] == pytest.approx(value, rel=2e-3, abs=1e-4), name
+
+
+def test_two_ranks_share_the_work(
+    plan: Plan, result: dict, judges_dir: Path, tmp_path: Path
+) -> None:
+    """Both ranks in processes of their own, as torchrun would start them."""
+    program = tmp_path / "rank.py"
+    program.write_text(
+        "import pickle, sys\n"
+        "from pathlib import Path\n"
+        "import torch\n"
+        "torch.set_num_threads(1)\n"
+        "from facemeld.data import catalogue\n"
+        "from facemeld.networks.inception import InceptionFeatures\n"
+        "plan, weights = pickle.loads(Path(sys.argv[1]).read_bytes())\n"
+        "catalogue.WEIGHTS.update(weights)\n"
+        "from facemeld.networks.mobilenet import MobileNetV2Features\n"
+        "InceptionFeatures.input_size, MobileNetV2Features.input_size = 75, 48\n"
+        "from facemeld.evaluation.run import run_plan\n"
+        "made = []\n"
+        "found = run_plan(plan, Path(sys.argv[2]), progress=lambda *n: made.append(n))\n"
+        "print(made[-1][1], found is None)\n"
+    )
+    task = tmp_path / "task"
+    task.write_bytes(pickle.dumps((plan, copy.copy(WEIGHTS))))
+    out = tmp_path / "out"
+    port = str(29500 + os.getpid() % 2000)
+    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, program, task, out],
+            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    told = [rank.communicate(timeout=240)[0].split() for rank in ranks]
+    assert told == [["40", "False"], ["40", "True"]]
+    found = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    assert found["ranks"] == 2
+    for one, other in zip(result["pairs"], found["pairs"], strict=True):
+        assert other["fid"] == pytest.approx(one["fid"], rel=1e-3)
+
+
+def test_the_report_is_one_page_with_everything(result: dict, tmp_path: Path) -> None:
+    strange = copy.deepcopy(result)
+    strange["model"]["folder"] = "runs/<b>bold</b>"
+    for pair in strange["pairs"]:
+        for end in ("source", "target"):
+            pair[end] = {"cat": "<script>cat", "dog": "dog & co"}[pair[end]]
+    paths = write_report(strange, "facemeld evaluate --data '<i>'", tmp_path)
+    assert [p.name for p in paths[:2]] == ["report.md", "report.html"]
+    page = paths[1].read_text(encoding="utf-8")
+    assert "<script" not in page and "<b>" not in page and "<i>" not in page
+    assert "&lt;script&gt;cat" in page and "facemeld evaluate" in page
+    assert page.count("data:image/png") == 2  # a plot for each mode
+    assert page.count("data:image/jpeg") == 2 * 2 + 2 + 2 * 2  # best and worst; likeness in one
+    assert "Reduced" in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_the_paper_protocol_has_no_kernel_distance(
+    data: Path, resnet_model: Path, judges_dir: Path, tmp_path: Path
+) -> None:
+    plan = make_plan("starganv2", resnet_model, data, outputs=2, weights_dir=judges_dir)
+    assert not plan.whole and plan.people == ()
+    found = run_plan(plan, tmp_path)
+    assert all("kid" not in p and p["fid"] > 0 for p in found["pairs"])
+    assert "pose_degrees" not in found["mean"]["latent"]
+
+
+def test_pictures_of_several_sizes_are_refused(
+    data: Path, resnet_model: Path, judges_dir: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    write_faces(root / "val", {"cat": SOURCES, "dog": SOURCES})
+    write_faces(root / "train", {"cat": SOURCES, "dog": SOURCES})
+    draw_face("cat", 1, 40).save(root / "train" / "cat" / "odd.png")
+    with pytest.raises(UserError, match=r"2 different sizes \(40 of 48 x 48, 1 of 40 x 40\)"):
+        make_plan("clean", resnet_model, root, weights_dir=judges_dir)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(outputs=1), "outputs is 1"),
+        (dict(sources=9), "sources is 9"),
+        (dict(seed=-1), "seed is -1"),
+        (dict(people=("bird",)), "no domain 'bird'"),
+        (dict(model="no such model"), "no such model"),
+    ],
+)
+def test_impossible_options_are_refused(
+    data: Path, resnet_model: Path, judges_dir: Path, options: dict, message: str
+) -> None:
+    options = {"model": resnet_model, "weights_dir": judges_dir} | options
+    with pytest.raises(UserError, match=message):
+        make_plan("clean", data=data, **options)
+
+
+def test_unknown_domains_and_too_few_pictures_are_refused(
+    data: Path, resnet_model: Path, judges_dir: Path, tmp_path: Path
+) -> None:
+    birds = write_faces(tmp_path / "birds", {"bird": 10, "cat": 10})
+    with pytest.raises(UserError, match="no domain 'bird'"):
+        make_plan("clean", resnet_model, birds, data / "train", weights_dir=judges_dir)
+    few = write_faces(tmp_path / "few", {"cat": 10, "dog": 9})
+    with pytest.raises(UserError, match=r"fewer than 10 held-out pictures: dog \(9\)"):
+        make_plan("clean", resnet_model, few, data / "train", weights_dir=judges_dir)
+    with pytest.raises(UserError, match="no real pictures to compare with"):
+        make_plan("clean", resnet_model, data / "val", weights_dir=judges_dir)
+
+
+def test_a_missing_network_is_named_with_what_gets_it(
+    data: Path, resnet_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEMELD_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="StarGAN v2 paper") as caught:
+        make_plan("starganv2", resnet_model, data)
+    assert "facemeld download inception-torchvision" in caught.value.fix
+
+
+def test_the_same_plan_has_the_same_fingerprint(plan: Plan) -> None:
+    assert dataclasses.replace(plan, weights_dir=None).fingerprint == plan.fingerprint
+    assert dataclasses.replace(plan, seed=1).fingerprint != plan.fingerprint
+
+
+def test_a_model_folder_without_weights_is_refused(
+    data: Path, resnet_model: Path, judges_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_bytes((resnet_model / "config.json").read_bytes())
+    with pytest.raises(UserError, match="weights are missing"):
+        make_plan("clean", tmp_path, data, weights_dir=judges_dir)
