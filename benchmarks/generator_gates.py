@@ -3,8 +3,8 @@
     python benchmarks/generator_gates.py [--image-size 16] [--processes 2] [--kind swin-unet]
 
 Overfits eight faces under two styles and prints a table; exit code 1 if a gate is missed. What
-the gates mean is in tests/networks/gates.py. A few minutes of one core at 16 px, four times as long
-at 32 px.
+the gates mean is in tests/networks/gates.py. About ten minutes of one core at 16 px, four times as
+long at 32 px.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from facemeld.networks.generator import Generator
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "networks"))
 from gates import Gates, measure, overfit, real_faces
 
-STEPS, LEARNING_RATE = 400, 4e-3
+STEPS, LEARNING_RATE = 1000, 4e-3
 WIDTHS = {16: (32, 64), 32: (32, 64, 96), 64: (32, 64, 96, 128)}
 
 
