@@ -91,7 +91,7 @@ def test_fuse_as_written(place: Path) -> None:
 
 @pytest.mark.parametrize("row", re.findall(r"\| `(--[^`]+)` \|", README))
 def test_each_row_of_the_table(row: str, place: Path) -> None:
-    options = row if "--source" in row else f"--source me.jpg {row}"
+    options = row if "--source " in row else f"--source me.jpg {row}"
     if "--reference" not in options and "--latent" not in options:
         options += " --reference cat.jpg"
     if "--out" not in options:

@@ -71,7 +71,7 @@ def train_all(team: Team, configs: dict, folders: DomainFolders, out: Path) -> N
         for recipe, config in configs.items():
             (out / recipe).mkdir(parents=True, exist_ok=True)
             features = find_weights("efficientnet-lite0") if recipe == "lean" else None
-            _run(team, config, folders, out / recipe, "never", features)
+            _run(team, config, folders, out / recipe, "never", features, None)
 
 
 @contextmanager
