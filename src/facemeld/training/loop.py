@@ -323,17 +323,9 @@ class _Run:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def _recipe(self, discriminator_started: bool) -> StarGANv2Recipe | LeanRecipe:
-        if self.frozen is None:
-            return StarGANv2Recipe(self.config, self.networks, self.discriminator, self.masker)
-        statistics = self._statistics()
-        if self.frozen is not self.networks.style_encoder:
-            self.frozen.fit_scale(statistics)
-        elif self.iteration == 0:
-            counts = torch.tensor([len(domain) for domain in self.store.pictures])
-            labels = torch.arange(len(counts)).repeat_interleave(counts)
-            self.frozen.fit(statistics, labels, keep_scale=bool(self.config.init))
+        statistics = None if self.frozen is None else self._fit_frozen()
         if self.config.recipe == "starganv2":
-            return StarGANv2Recipe(self.config, self.networks, self.discriminator)
+            return StarGANv2Recipe(self.config, self.networks, self.discriminator, self.masker)
         if self.iteration == 0 and not discriminator_started:
             some = np.linspace(0, len(statistics) - 1, SCALE_PICTURES).astype(int)
             with torch.no_grad():
@@ -342,6 +334,17 @@ class _Run:
         return LeanRecipe(
             self.config, self.networks, self.discriminator, self.frozen, self.sampler, statistics
         )
+
+    def _fit_frozen(self) -> Tensor:
+        """Fits what follows from the statistics of the training pictures; returns those."""
+        statistics = self._statistics()
+        if self.frozen is not self.networks.style_encoder:
+            self.frozen.fit_scale(statistics)
+        elif self.iteration == 0:
+            counts = torch.tensor([len(domain) for domain in self.store.pictures])
+            labels = torch.arange(len(counts)).repeat_interleave(counts)
+            self.frozen.fit(statistics, labels, keep_scale=bool(self.config.init))
+        return statistics
 
     def _frozen_features(self, weights: Path) -> FeatureStatistics:
         """The frozen feature network: the projected style encoder's own, else one beside it."""
