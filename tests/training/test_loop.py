@@ -138,7 +138,8 @@ def new_run(config: TrainingConfig, out: Path) -> _Run:
     folders = scan_domains(config.data)
     network = dataclasses.replace(config.network, domains=folders.domains)
     config = dataclasses.replace(config, network=network).resolved()
-    features = find_weights("efficientnet-lite0") if config.recipe == "lean" else None
+    needed = config.recipe == "lean" or config.network.style_encoder == "projected"
+    features = find_weights("efficientnet-lite0") if needed else None
     return _Run(Team(), config, folders, out, features, None)
 
 
@@ -173,6 +174,17 @@ def test_each_phase_sees_what_the_phases_before_it_learned(recipe_name: str, fac
     for name, exact in numbers["fp32"].items():
         rounded = numbers["bf16"][name].float()
         assert torch.isclose(rounded, exact, rtol=0.15, atol=0.05), (name, rounded, exact)
+
+
+@pytest.mark.parametrize("style_encoder", ["resnet", "projected"])
+def test_the_masks_reach_the_recipe(style_encoder: str, faces: Path, tmp_path: Path) -> None:
+    config = tiny_config("starganv2", faces)
+    network = dataclasses.replace(
+        config.network, style_encoder=style_encoder, unit_styles=style_encoder == "projected"
+    )
+    run = new_run(dataclasses.replace(config, network=network), tmp_path)
+    run.masker = torch.ones_like
+    assert run._recipe(False).masker is run.masker
 
 
 def test_the_schedules_follow_the_clock(recipe_name: str, faces: Path) -> None:
