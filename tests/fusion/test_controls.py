@@ -16,21 +16,6 @@ from facemeld.fusion.regions import region_mask, with_rest
 from facemeld.images import centre_square, read_picture
 
 
-@pytest.fixture(scope="module")
-def pipe(projected_model: Path) -> FusionPipeline:
-    return FusionPipeline.from_pretrained(projected_model)
-
-
-@pytest.fixture(scope="module")
-def cats(faces: Path) -> list[Path]:
-    return sorted((faces / "cat").iterdir())
-
-
-@pytest.fixture(scope="module")
-def dogs(faces: Path) -> list[Path]:
-    return sorted((faces / "dog").iterdir())
-
-
 def pixels(image: Image.Image) -> np.ndarray:
     return np.asarray(image, np.int16)
 

@@ -19,23 +19,8 @@ from facemeld.images import centre_square, read_picture
 
 
 @pytest.fixture(scope="module")
-def pipe(projected_model: Path) -> FusionPipeline:
-    return FusionPipeline.from_pretrained(projected_model)
-
-
-@pytest.fixture(scope="module")
 def resnet_pipe(resnet_model: Path) -> FusionPipeline:
     return FusionPipeline.from_pretrained(resnet_model)
-
-
-@pytest.fixture(scope="module")
-def cats(faces: Path) -> list[Path]:
-    return sorted((faces / "cat").iterdir())
-
-
-@pytest.fixture(scope="module")
-def dogs(faces: Path) -> list[Path]:
-    return sorted((faces / "dog").iterdir())
 
 
 def levels(a: Image.Image, b: Image.Image) -> int:
