@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -177,7 +176,7 @@ def torchrun_team() -> Iterator[Team]:
         yield Team(device=device_of())
         return
     local_rank, local_size = (int(os.environ[f"LOCAL_{n}"]) for n in ("RANK", "WORLD_SIZE"))
-    with _joined(int(os.environ["RANK"]), size, local_rank, local_size, "env://") as team:
+    with _joined(int(os.environ["RANK"]), size, local_rank, local_size) as team:
         yield team
 
 
@@ -196,40 +195,37 @@ def launch(size: int, work: Callable[..., None], *arguments) -> None:
         work(Team(device=device_of()), *arguments)
         return
     threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder:
-        meeting_point = (Path(folder) / "processes").as_uri()
-        context = multiprocessing.get_context("spawn")
-        started = context.Semaphore(0)
-        shared = (size, meeting_point, started, work, arguments)
-        others = [
-            context.Process(target=_follow, args=(rank, *shared), daemon=True)
-            for rank in range(1, size)
-        ]
+    store = _meeting_point()
+    context = multiprocessing.get_context("spawn")
+    others = [
+        context.Process(target=_follow, args=(rank, size, store.port, work, arguments), daemon=True)
+        for rank in range(1, size)
+    ]
+    for process in others:
+        process.start()
+    try:
+        _wait_for(store, others)
+        with _joined(0, size, 0, size, store) as team:
+            work(team, *arguments)
+    except BaseException as error:
+        lost = _obituary(others) if isinstance(error, LostProcess) else ""
+        for process in others:  # they would wait for this one, or complain that it is gone
+            process.kill()
+        if lost:
+            raise LostProcess(lost) from None
+        raise
+    finally:
         for process in others:
-            process.start()
-        try:
-            _wait_for(started, others)
-            with _joined(0, size, 0, size, meeting_point) as team:
-                work(team, *arguments)
-        except BaseException as error:
-            lost = _obituary(others) if isinstance(error, LostProcess) else ""
-            for process in others:  # they would wait for this one, or complain that it is gone
-                process.kill()
-            if lost:
-                raise LostProcess(lost) from None
-            raise
-        finally:
-            for process in others:
-                process.join(timeout=30)
-                process.kill()
-            torch.set_num_threads(threads)
+            process.join(timeout=30)
+            process.kill()
+        torch.set_num_threads(threads)
 
 
 @contextmanager
 def _joined(
-    rank: int, size: int, local_rank: int, local_size: int, meeting_point: str
+    rank: int, size: int, local_rank: int, local_size: int, store: dist.Store | None = None
 ) -> Iterator[Team]:
-    """Membership in the group of processes."""
+    """Membership in the group of processes, which meet in the store, or where torchrun says."""
     # each process computes alone; more threads than cores would only wait for one another
     torch.set_num_threads(max(1, cores() // local_size))
     device, backend = device_of(local_rank), "gloo"
@@ -244,24 +240,39 @@ def _joined(
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
     with _lost_peers():
-        dist.init_process_group(
-            backend, init_method=meeting_point, rank=rank, world_size=size, timeout=PATIENCE
-        )
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
         yield Team(rank, size, device)
     finally:
         dist.destroy_process_group()
 
 
-def _follow(
-    rank: int, size: int, meeting_point: str, started, work: Callable, arguments: tuple
-) -> None:
+def _meeting_point(port: int | None = None) -> dist.TCPStore:
+    """Where the processes of this machine meet: a store at a port, or a new one.
+
+    A new one listens on the loopback address only, as PyTorch's own would not.
+    """
+    if port is not None:
+        return dist.TCPStore("127.0.0.1", port, is_master=False, timeout=PATIENCE)
+    listener = socket.create_server(("127.0.0.1", 0))
+    return dist.TCPStore(
+        "127.0.0.1",
+        listener.getsockname()[1],
+        is_master=True,
+        wait_for_workers=False,
+        master_listen_fd=listener.detach(),
+        timeout=PATIENCE,
+    )
+
+
+def _follow(rank: int, size: int, port: int, work: Callable, arguments: tuple) -> None:
     """All that a process other than the leader does."""
     # outside the loop, which sees to it itself, the leader decides what a Ctrl-C ends
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    started.release()
+    store = _meeting_point(port)
+    store.set(_started(rank), "")
     try:
-        with _joined(rank, size, rank, size, meeting_point) as team:
+        with _joined(rank, size, rank, size, store) as team:
             work(team, *arguments)
     except (UserError, KeyboardInterrupt):
         pass  # the leader runs into it as well, or is gone
@@ -276,15 +287,19 @@ def _lost_peers() -> Iterator[None]:
         raise LostProcess() from error
 
 
-def _wait_for(started, processes: list) -> None:
+def _started(rank: int) -> str:
+    return f"process {rank} has started"
+
+
+def _wait_for(store: dist.Store, processes: list) -> None:
     """Returns when all have started; UserError if one ends before, which torch would wait for."""
-    for _ in processes:
-        while not started.acquire(timeout=0.1):
-            if any(process.exitcode is not None for process in processes):
-                raise UserError(
-                    "a worker process ended before it began",
-                    fix="call train below `if __name__ == '__main__':`, or use one process",
-                )
+    while not store.check([_started(rank) for rank, _ in enumerate(processes, start=1)]):
+        if any(process.exitcode is not None for process in processes):
+            raise UserError(
+                "a worker process ended before it began",
+                fix="call train below `if __name__ == '__main__':`, or use one process",
+            )
+        time.sleep(0.05)
 
 
 def _obituary(processes: list) -> str:
