@@ -94,6 +94,34 @@ def test_a_fine_tuned_run_resumes_without_its_model(
     assert "Fine-tuned from `model`" in (tmp_path / "cut" / "model" / "README.md").read_text()
 
 
+def test_a_generator_grows_from_one_of_half_the_size(
+    finished: Path, recipe_name: str, faces: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(recipe_name, faces, init=str(finished / "model"))
+    size, widths = config.network.image_size, config.network.widths
+    network = dataclasses.replace(config.network, image_size=2 * size, widths=(4, *widths))
+    config = dataclasses.replace(config, network=network)
+    if network.style_encoder == "resnet":  # it has a layer for each resolution
+        network = dataclasses.replace(
+            network, style_encoder_widths=(8, 8, 8, 8), discriminator_widths=(8, 8, 8, 8)
+        )
+        with pytest.raises(UserError, match="does not fit .* style_encoder"):
+            train(dataclasses.replace(config, network=network), tmp_path / "run")
+        return
+    small = load_model(finished / "model").state_dict()
+    large = first_state(config, tmp_path / "run")
+    last = max(int(n.split(".")[2]) for n in small if n.startswith("generator.decoder."))
+    assert f"networks.generator.decoder.{last + 1}.conv1.weight" in large
+    names = {
+        "generator.encoder.0.conv1.weight": "generator.encoder.1.conv1.weight",
+        f"generator.decoder.{last}.conv2.weight": f"generator.decoder.{last}.conv2.weight",
+        "mapping_network.shared.0.weight": "mapping_network.shared.0.weight",
+    }
+    for theirs, mine in names.items():
+        assert torch.equal(large[f"networks.{mine}"], small[theirs]), mine
+    assert large["networks.generator.from_rgb.weight"].shape[0] == 4
+
+
 def test_a_model_that_does_not_fit_is_refused_with_all_that_differs(
     finished: Path, recipe_name: str, faces: Path, tmp_path: Path
 ) -> None:

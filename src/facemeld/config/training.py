@@ -45,7 +45,8 @@ class TrainingConfig:
     domains: tuple[str, ...] = ()
     """Subfolders of ``data`` to train on; all of them if empty."""
     init: str = ""
-    """Model to start from: a bundled name or a model folder; heads are matched by domain name."""
+    """Model to start from: a bundled name or a model folder; heads are matched by domain name. One
+    for pictures of half the size will do, if all widths but the finest are its own."""
     samples_from: str = ""
     """Folder of held-out pictures, laid out like ``data``, for sample sheets and evaluations."""
     pictures: int = 800_000

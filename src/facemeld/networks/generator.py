@@ -158,6 +158,12 @@ class Generator(nn.Module):
         )
         self.to_rgb = conv(widths[0], 3, 3 if styled_output else 1)
 
+    @property
+    def outermost(self) -> tuple[str, ...]:
+        """How the names of all tensors at the pictures' own resolution begin."""
+        last = len(self.decoder) - 1
+        return ("from_rgb.", "encoder.0.", f"decoder.{last}.", "output_norm.", "to_rgb.")
+
     def encode(self, pictures: Tensor) -> Content:
         """B 3 H W in [-1, 1] -> content."""
         x = self.from_rgb(pictures.contiguous())  # so that the weights alone decide the layout

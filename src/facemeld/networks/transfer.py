@@ -2,6 +2,9 @@
 
 A module says in ``per_domain`` how the names of those of its tensors begin whose first axis runs
 over the domains: the heads. They are matched by the names of the domains, all else as it is.
+
+A generator may also start from one for pictures of half the size, as progressive growing does
+(Karras et al. 2018): the inner blocks are the smaller one's, those of the new resolution are new.
 """
 
 from __future__ import annotations
@@ -12,7 +15,29 @@ from torch import Tensor, nn
 Domains = tuple[str, ...]
 
 
-def take_over(weights: dict[str, Tensor], module: nn.Module, theirs: Domains, mine: Domains) -> str:
+def grown(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A generator's weights under the names they have in one of twice the picture size.
+
+    Without the layers that read and paint pixels, which the larger one has at its own resolution.
+    """
+    renamed = {}
+    for name, tensor in weights.items():
+        if name.startswith("encoder."):
+            _, level, rest = name.split(".", 2)
+            name = f"encoder.{int(level) + 1}.{rest}"
+        if not name.startswith(("from_rgb.", "output_norm.", "to_rgb.")):
+            renamed[name] = tensor
+    return renamed
+
+
+def take_over(
+    weights: dict[str, Tensor],
+    module: nn.Module,
+    theirs: Domains,
+    mine: Domains,
+    *,
+    new: tuple[str, ...] = (),
+) -> str:
     """Copies a module's weights into another one; heads of new domains stay as they are.
 
     Args:
@@ -20,11 +45,12 @@ def take_over(weights: dict[str, Tensor], module: nn.Module, theirs: Domains, mi
         module: what to change; on the meta device the call only compares.
         theirs: domains of ``weights``.
         mine: domains of ``module``.
+        new: how the names of tensors begin that ``weights`` have no part in.
 
     Returns:
         What does not fit, in words; empty when all does. Nothing is copied unless all fits.
     """
-    state = module.state_dict()
+    state = {n: t for n, t in module.state_dict().items() if not n.startswith(new)}
     expected = {n: _shape_of(n, t, module, len(mine), len(theirs)) for n, t in state.items()}
     unfit = []
     for name in dict.fromkeys((*expected, *weights)):

@@ -1,4 +1,7 @@
-"""Fine-tuning: a run that starts from a model instead of from random weights."""
+"""Fine-tuning: a run that starts from a model instead of from random weights.
+
+The model may be one for pictures of half the size; its generator then grows by a resolution.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from facemeld.config import TrainingConfig, to_dict
 from facemeld.errors import UserError
 from facemeld.networks.bundle import Networks, load_model
 from facemeld.networks.model_folder import find_model, read_network_config
-from facemeld.networks.transfer import take_over
+from facemeld.networks.transfer import grown, take_over
 from facemeld.training import checkpoint
 
 
@@ -55,10 +58,13 @@ def _start_networks(config: TrainingConfig, networks: Networks) -> tuple[str, ..
     """Returns the model's domains."""
     model = load_model(find_model(config.init))
     unfit = []
+    doubled = config.network.image_size == 2 * model.config.image_size
     for name, source in model.named_children():
-        target = getattr(networks, name)
+        weights, target, new = source.state_dict(), getattr(networks, name), ()
+        if name == "generator" and doubled:
+            weights, new = grown(weights), target.outermost
         domains = model.config.domains, config.network.domains
-        if problem := take_over(source.state_dict(), target, *domains):
+        if problem := take_over(weights, target, *domains, new=new):
             unfit.append(f"{name}: {problem}")
     if unfit:
         raise UserError(
