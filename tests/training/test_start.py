@@ -121,6 +121,16 @@ def test_a_generator_grows_from_one_of_half_the_size(
         assert torch.equal(large[f"networks.{mine}"], small[theirs]), mine
     assert large["networks.generator.from_rgb.weight"].shape[0] == 4
 
+    config = dataclasses.replace(config, pictures=8, warmup_pictures=8, warmup_layers="outermost")
+    train(config, tmp_path / "warm")
+    warm = tensors_of(tmp_path / "warm")
+    outermost = load_model(tmp_path / "warm" / "model").generator.outermost
+    learned = [
+        n for n, t in large.items() if n.startswith("networks.") and not torch.equal(t, warm[n])
+    ]
+    assert learned
+    assert all(n.removeprefix("networks.generator.").startswith(outermost) for n in learned)
+
 
 def test_a_model_that_does_not_fit_is_refused_with_all_that_differs(
     finished: Path, recipe_name: str, faces: Path, tmp_path: Path

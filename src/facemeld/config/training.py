@@ -88,6 +88,9 @@ class TrainingConfig:
     """Share of steps whose styles come from references; the others from latent codes (lean)."""
     warmup_pictures: int = 0
     """Pictures of pure reconstruction at the start (lean)."""
+    warmup_layers: str = "all"
+    """all, or outermost: the warm-up trains only the layers at the pictures' own resolution, which
+    are new in a generator that starts from one of half the size (lean)."""
     content_target: float = 0.5
     """Correlation with the source below which the content term acts (lean)."""
     ema: float = 0.999
@@ -119,6 +122,7 @@ class TrainingConfig:
         found += choice_problems(self, "recipe", RECIPES)
         found += choice_problems(self, "precision", PRECISIONS)
         found += choice_problems(self, "on_unreadable", ("refuse", "skip"))
+        found += choice_problems(self, "warmup_layers", ("all", "outermost"))
         for name, low, high in (
             ("pictures", 1, 10**12),
             ("batch_size", 1, 65536),

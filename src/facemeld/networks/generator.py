@@ -164,6 +164,11 @@ class Generator(nn.Module):
         last = len(self.decoder) - 1
         return ("from_rgb.", "encoder.0.", f"decoder.{last}.", "output_norm.", "to_rgb.")
 
+    def train_inner(self, trained: bool) -> None:
+        """Whether all but the outermost layers are trained."""
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(trained or name.startswith(self.outermost))
+
     def encode(self, pictures: Tensor) -> Content:
         """B 3 H W in [-1, 1] -> content."""
         x = self.from_rgb(pictures.contiguous())  # so that the weights alone decide the layout

@@ -69,13 +69,17 @@ class LeanRecipe:
         The caller back-propagates and steps those networks' optimisers before it goes on.
         """
         networks, device = self.networks, batch.sources.device
+        warming_up = iteration * self.config.batch_size < self.config.warmup_pictures
+        only_outermost = self.config.warmup_layers == "outermost"
+        if only_outermost:
+            networks.generator.train_inner(not warming_up)
         source_styles = self._encode(batch.sources, batch.source_rows, batch.source_domains)
         content = networks.generator.encode(batch.sources)
-        if iteration * self.config.batch_size < self.config.warmup_pictures:
+        if warming_up:
             rebuilt = networks.generator.decode(content, source_styles)
             loss = losses.l1(rebuilt, batch.sources)
             numbers["generator/warmup"] = loss.detach()
-            yield loss, ("generator", "style_encoder")
+            yield loss, ("generator",) if only_outermost else ("generator", "style_encoder")
             return
 
         targets = batch.targets.repeat_interleave(2)
