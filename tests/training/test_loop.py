@@ -222,19 +222,15 @@ def test_the_schedules_follow_the_clock(recipe_name: str, faces: Path) -> None:
 
 
 def test_two_processes_train_the_same_model(faces: Path, tmp_path: Path) -> None:
-    # Adam without momentum moves a weight by the sign of its gradient, so that weights whose
-    # gradient is almost zero may part: most must not
-    config = tiny_config("lean", faces, pictures=24, beta1=0.5, gradient_clip=0.0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as each of the two processes has: sums in one order
-    try:
-        train(config, tmp_path / "one")
-    finally:
-        torch.set_num_threads(threads)
+    # test_ranks.py compares whole states, in double precision. Here, products over batches of
+    # another size round differently, and Adam makes whole steps of what was rounding; so what is
+    # compared are the losses before and after the first steps. Processes that kept their own
+    # gradients would part by .07.
+    config = tiny_config("lean", faces, pictures=16, beta1=0.5, gradient_clip=0.0)
+    train(config, tmp_path / "one")
     train(dataclasses.replace(config, processes=2), tmp_path / "two")
-    one, two = tensors_of(tmp_path / "one"), tensors_of(tmp_path / "two")
-    assert one.keys() == two.keys()
-    for part in ("networks.generator", "networks.mapping_network", "discriminator.heads"):
-        names = [n for n in one if n.startswith(part) and "weight" in n]
-        gaps = torch.cat([(one[n] - two[n]).abs().flatten() for n in names])
-        assert (gaps < 1e-5).float().mean() > 0.9, part
+    one, two = log_lines(tmp_path / "one"), log_lines(tmp_path / "two")
+    assert [line.keys() for line in one] == [line.keys() for line in two] and len(one) == 2
+    for mine, theirs in zip(one, two):
+        gaps = {k: abs(mine[k] - theirs[k]) for k in mine if k != "pictures_per_second"}
+        assert max(gaps.values()) < 5e-3, gaps

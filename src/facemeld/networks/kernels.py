@@ -19,37 +19,35 @@ class _NormaliseFunction(torch.autograd.Function):
     Written out because PyTorch's own norm copies channels-last maps to the other format and back,
     and because one function for norm, affine map and activation passes over the maps half as often:
     on a CPU the norms would else cost more than the convolutions between them. Nothing is kept but
-    the input and the output, which the next convolution keeps in any case.
+    the centred input, and the output, which the next convolution keeps in any case.
     """
 
     @staticmethod
     def forward(ctx, x: Tensor, scale: Tensor, shift: Tensor, slope: float) -> Tensor:
         rows, pixels_mean = _as_rows(x)  # B HW C
-        mean = torch.bmm(pixels_mean, rows)
-        rate = torch.bmm(pixels_mean, (rows - mean).square_()).add_(EPSILON).rsqrt_()
-        factor = rate * scale
-        out = torch.addcmul(shift - mean * factor, rows, factor)
+        centred = rows - torch.bmm(pixels_mean, rows)
+        rate = torch.bmm(pixels_mean, centred.square()).add_(EPSILON).rsqrt_()
+        out = torch.addcmul(shift, centred, rate * scale)
         if slope != 1:
             F.leaky_relu_(out, slope)
         out = out.to(x.dtype)
-        ctx.save_for_backward(x, mean, rate, scale, out)
+        ctx.save_for_backward(centred.to(x.dtype), rate, scale, out)
         ctx.slope = slope
         return _as_maps(out, x)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        x, mean, rate, scale, out = ctx.saved_tensors
-        rows, pixels_mean = _as_rows(x)
-        inner, _ = _as_rows(gradient)  # the gradient before the activation
+        centred, rate, scale, out = ctx.saved_tensors
+        centred = centred.float()
+        inner, pixels_mean = _as_rows(gradient)  # the gradient before the activation
         if ctx.slope != 1:
             inner = torch.ops.aten.leaky_relu_backward(inner, out.float(), ctx.slope, True)
         offset = torch.bmm(pixels_mean, inner)
-        along = (torch.bmm(pixels_mean, inner * rows) - offset * mean) * rate
+        along = torch.bmm(pixels_mean, inner * centred) * rate
         factor = rate * scale
-        tilt = factor * along * rate
-        outer = torch.addcmul(tilt * mean - factor * offset, inner, factor)
-        outer.addcmul_(rows, tilt, value=-1)
-        pixels = rows.shape[1]
+        outer = torch.addcmul(-factor * offset, inner, factor)
+        outer.addcmul_(centred, factor * along * rate, value=-1)
+        pixels = inner.shape[1]
         return _as_maps(outer.to(gradient.dtype), gradient), along * pixels, offset * pixels, None
 
 
