@@ -1,7 +1,6 @@
-"""The command bench: what a subject costs on this machine.
+"""The commands ``bench SUBJECT``: what a subject costs on this machine.
 
-A subject is a function from the options to a cost (what every subject tells) and facts about what
-was measured; a further one is such a function and a line in ``bench``.
+A further subject is a function here that hands a cost and facts to ``_tell``.
 """
 
 from __future__ import annotations
@@ -9,9 +8,8 @@ from __future__ import annotations
 import dataclasses
 import json as json_format
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import tyro
 
@@ -19,28 +17,15 @@ from facemeld.cli.app import app
 from facemeld.cli.train import _setting, _training_config
 from facemeld.errors import UserError
 
+if TYPE_CHECKING:
+    from facemeld.training.measure import Cost
 
-@dataclass(frozen=True)
-class _Options:
-    """The options of ``bench``, under the same names."""
-
-    preset: str | None
-    config: Path | None
-    data: Path | None
-    image_size: int | None
-    batch_size: int | None
-    recipe: str | None
-    precision: str | None
-    processes: int | None
-    set: list[str]
-    seconds: float
-    iterations: int | None
-    weights_dir: Path | None
+bench = tyro.extras.SubcommandApp()
+app.command(bench, name="bench", help="Measure this machine: what a picture costs in time.")
 
 
-@app.command
-def bench(
-    subject: tyro.conf.Positional[Literal["train", "data"]],
+@bench.command(name="train")
+def bench_train(
     preset: str | None = None,
     config: Path | None = None,
     data: Path | None = None,
@@ -55,54 +40,35 @@ def bench(
     weights_dir: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Measure this machine: train (a run's own steps), or data (decoding, and batches).
+    """The steps of a run: speed, operations, share of the machine's peak, memory.
 
     Args:
-        subject: what to measure.
-        preset: name of a preset, see `facemeld presets` (train).
-        config: TOML file with options, like the config.toml of a run (train).
-        data: folder with a subfolder of pictures for each domain; else pictures are made up, for
-            data as JPEGs of twice the size.
+        preset: name of a preset, see `facemeld presets`.
+        config: TOML file with options, like the config.toml of a run.
+        data: folder with a subfolder of pictures for each domain; else pictures are made up.
         image_size: side of the pictures in pixels.
-        batch_size: pictures an iteration; for data, sources a batch, each with two references.
-        recipe: starganv2, fast or lean (train).
-        precision: auto, fp32 or bf16 (train).
-        processes: worker processes with averaged gradients; 0 chooses (train).
-        set: any other option as name=value; may be given several times (train).
-        seconds: about how long to measure; at least until everything came round once.
-        iterations: measure as many iterations instead (train).
-        weights_dir: folder to look in first for published weights (train).
+        batch_size: pictures an iteration.
+        recipe: starganv2, fast or lean.
+        precision: auto, fp32 or bf16.
+        processes: worker processes with averaged gradients; 0 chooses.
+        set: any other option as name=value; may be given several times.
+        seconds: about how long to measure; at least until all that comes every few iterations came.
+        iterations: measure as many iterations instead.
+        weights_dir: folder to look in first for published weights.
         json: print as JSON.
     """
-    given = dict(locals())
-    options = _Options(**{f.name: given[f.name] for f in dataclasses.fields(_Options)})
-    for name in ("image_size", "batch_size", "seconds", "iterations"):
-        value = getattr(options, name)
-        if value is not None and not value > 0:
-            raise UserError(f"{name} is {value}, but must be above 0", where=f"bench {subject}")
-    subjects = {"train": _train, "data": _data}
-    cost, facts = subjects[subject](options)
-    facts = {"measured": subject} | facts | dataclasses.asdict(cost)
-    if json:
-        print(json_format.dumps(facts, indent=2))
-        return
-    for name, value in facts.items():
-        if value is not None:
-            print(f"{name:28} {value:.4g}" if isinstance(value, float) else f"{name:28} {value}")
-
-
-def _train(options: _Options):
+    _check_above_zero(seconds=seconds, iterations=iterations)
     given = {
-        "data": None if options.data is None else str(options.data),
-        "batch_size": options.batch_size,
-        "recipe": options.recipe,
-        "precision": options.precision,
-        "processes": options.processes,
-        "network.image_size": options.image_size,
+        "data": None if data is None else str(data),
+        "batch_size": batch_size,
+        "recipe": recipe,
+        "precision": precision,
+        "processes": processes,
+        "network.image_size": image_size,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    given |= dict(map(_setting, options.set))
-    chosen = _training_config(options.preset, options.config, given)
+    given |= dict(map(_setting, set))
+    chosen = _training_config(preset, config, given)
     from facemeld.config import check
 
     check(chosen.problems(), "training options")
@@ -113,10 +79,7 @@ def _train(options: _Options):
             write_made_up_pictures(Path(folder), size=chosen.network.image_size)
             chosen = dataclasses.replace(chosen, data=folder)
         cost, used = measure_training(
-            chosen,
-            seconds=options.seconds,
-            iterations=options.iterations,
-            weights_dir=options.weights_dir,
+            chosen, seconds=seconds, iterations=iterations, weights_dir=weights_dir
         )
     facts = {
         "recipe": used.recipe,
@@ -125,25 +88,56 @@ def _train(options: _Options):
         "precision": used.precision,
         "processes": used.processes,
     }
-    return cost, facts
+    _tell("train", cost, facts, as_json=json)
 
 
-def _data(options: _Options):
-    if options.data is not None:
+@bench.command(name="data")
+def bench_data(
+    data: Path | None = None,
+    image_size: int = 256,
+    batch_size: int = 8,
+    seconds: float = 20.0,
+    json: bool = False,
+) -> None:
+    """Pictures on their way to a step: decoding them once, and batches from the cache.
+
+    Args:
+        data: folder with a subfolder of pictures for each domain; else JPEGs of twice the size are
+            made up.
+        image_size: side of the pictures in pixels.
+        batch_size: sources a batch, each with two references.
+        seconds: about how long to take batches.
+        json: print as JSON.
+    """
+    _check_above_zero(image_size=image_size, batch_size=batch_size, seconds=seconds)
+    if data is not None:
         from facemeld.data.folders import scan_domains
 
-        scan_domains(options.data)
+        scan_domains(data)
     from facemeld.training.measure import measure_data, write_made_up_pictures
 
-    image_size, data = options.image_size or 256, options.data
     with tempfile.TemporaryDirectory() as folder:
         if data is None:
             data = Path(folder) / "pictures"
             write_made_up_pictures(data, size=2 * image_size, count=32, suffix=".jpg")
-        return measure_data(
-            data,
-            Path(folder),
-            image_size=image_size,
-            batch_size=options.batch_size or 8,
-            seconds=options.seconds,
+        cost, facts = measure_data(
+            data, Path(folder), image_size=image_size, batch_size=batch_size, seconds=seconds
         )
+    _tell("data", cost, facts, as_json=json)
+
+
+def _check_above_zero(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not value > 0:
+            raise UserError(f"{name} is {value}, but must be above 0", where="bench")
+
+
+def _tell(subject: str, cost: Cost, facts: dict, *, as_json: bool) -> None:
+    """Prints what was measured: the same names for every subject, and facts of its own."""
+    facts = {"measured": subject} | facts | dataclasses.asdict(cost)
+    if as_json:
+        print(json_format.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        if value is not None:
+            print(f"{name:28} {value:.4g}" if isinstance(value, float) else f"{name:28} {value}")

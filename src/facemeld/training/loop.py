@@ -35,6 +35,7 @@ from facemeld.training.decoded import decoded_pictures
 from facemeld.training.ema import MovingAverage, decay_of
 from facemeld.training.execution import compile_networks, recompute_activations, side_by_side
 from facemeld.training.fast import FastRecipe
+from facemeld.training.frozen import frozen_features, statistics_of_all
 from facemeld.training.guard import StepGuard, not_finite
 from facemeld.training.lean import LeanRecipe
 from facemeld.training.light_scores import LightScores, check_light_scores
@@ -57,7 +58,6 @@ from facemeld.training.warm_start import find_swin_weights, start_from_imagenet
 
 Recipe = StarGANv2Recipe | FastRecipe | LeanRecipe
 
-STATISTICS_BATCH = 64
 SCALE_PICTURES = 256
 
 
@@ -177,7 +177,7 @@ class _Run:
             module.to(self.device, memory_format=torch.channels_last).train()
         self.frozen: FeatureStatistics | None = None
         if features is not None:
-            self.frozen = self._frozen_features(features)
+            self.frozen = frozen_features(self.networks, features, self.device)
         self.ema = MovingAverage(self.networks, decay=decay_of(config))
         if config.recompute_activations:
             recompute_activations(self.networks, self.discriminator)
@@ -328,7 +328,8 @@ class _Run:
 
     def _fit_frozen(self) -> Tensor:
         """Fits what follows from the statistics of the training pictures; returns those."""
-        statistics = self._statistics()
+        self._say("taking the feature statistics of every picture, once")
+        statistics = statistics_of_all(self.frozen, self.sampler, self.team)
         if self.frozen is not self.networks.style_encoder:
             self.frozen.fit_scale(statistics)
         elif self.iteration == 0:
@@ -336,30 +337,6 @@ class _Run:
             labels = torch.arange(len(counts)).repeat_interleave(counts)
             self.frozen.fit(statistics, labels, keep_scale=bool(self.config.init))
         return statistics
-
-    def _frozen_features(self, weights: Path) -> FeatureStatistics:
-        """The frozen feature network: the projected style encoder's own, else one beside it."""
-        frozen = self.networks.style_encoder
-        if not isinstance(frozen, FeatureStatistics):
-            frozen = FeatureStatistics(feature_size=self.config.network.feature_size)
-            frozen.to(self.device, memory_format=torch.channels_last)
-        frozen.features.load_published(torch.load(weights, weights_only=True))
-        return frozen
-
-    @torch.no_grad()
-    def _statistics(self) -> Tensor:
-        """Feature statistics of every training picture, N F, shared out over the processes."""
-        frozen, team = self.frozen, self.team
-        self._say("taking the feature statistics of every picture, once")
-        total = sum(len(domain) for domain in self.store.pictures)
-        share = -(-total // team.size)
-        # the last share is filled up with the last picture, so that all are of one length
-        mine = np.minimum(np.arange(team.rank * share, (team.rank + 1) * share), total - 1)
-        parts = []
-        for rows in np.array_split(mine, -(-share // STATISTICS_BATCH)):
-            pictures = self.sampler.pictures_of_rows(rows)
-            parts.append(frozen.statistics(frozen.features(pictures), pictures).cpu())
-        return team.gather_rows(torch.cat(parts))[:total]
 
     def _save(self) -> None:
         facts = {"pictures": self.pictures, "iteration": self.iteration}
