@@ -28,6 +28,7 @@ job_table() {
     $row import-stargan-v2 -         "official checkpoint to a model"    facemeld import-stargan-v2
     $row info              -         "what a model is and came from"     facemeld info
     $row presets           -         "list the training presets"         facemeld presets
+    $row bench             train     "what a picture costs here"         facemeld bench
     $row facemeld          -         "any other command; see its --help" facemeld
 }
 

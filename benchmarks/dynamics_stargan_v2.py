@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from facemeld.config import LossWeights, NetworkConfig, TrainingConfig
-from facemeld.data.sampling import Batch
+from facemeld.data.sampling import AUGMENTATION_NUMBERS, AUGMENTED, Batch
 from facemeld.export.stargan_v2 import _official_names
 from facemeld.networks.bundle import Networks, build_discriminator
 from facemeld.training.starganv2 import StarGANv2Recipe
@@ -195,6 +195,7 @@ def random_batch(seed: int) -> Batch:
         reference_rows=rows[BATCH:],
         latents=torch.randn(2 * BATCH, 16, generator=random),
         from_latents=False,
+        uniform=torch.rand(BATCH, AUGMENTED, AUGMENTATION_NUMBERS, generator=random),
     )
 
 

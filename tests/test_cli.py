@@ -30,6 +30,7 @@ COMMANDS = (
     "compare",
     "import-stargan-v2",
     "presets",
+    "bench",
     "info",
     "prepare",
     "download",

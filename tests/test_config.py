@@ -144,7 +144,7 @@ def test_impossible_networks(changes, words):
         (dict(late_weights=LossWeights(style=None)), "late_weights.style must be a float"),
         (dict(recipe=None), "recipe must be a str, not None"),
         (dict(recipe="lean"), "needs discriminator = projected"),
-        (dict(processes=3), "8 sources a batch cannot be divided evenly by 3 processes"),
+        (dict(processes=3), "8 sources a batch cannot be divided evenly by 3"),
         (dict(on_unreadable="ignore"), "no on_unreadable named 'ignore'"),
         (dict(recipe="lean", network=NetworkConfig(skips="masked")), "need starganv2"),
         (dict(network=NetworkConfig(discriminator="projected")), "needs discriminator = resnet"),

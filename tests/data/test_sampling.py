@@ -146,7 +146,10 @@ def test_crops_stay_inside_and_keep_the_range() -> None:
     assert (steps > -0.002).all()
 
 
-def test_the_share_of_crops_is_as_asked(store: PictureStore) -> None:
+def test_the_share_of_crops_is_as_asked() -> None:
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 256, (n, 64, 64, 3), dtype=np.uint8) for n in COUNTS]
+    store = PictureStore(("a", "b", "c"), pictures)
     originals = as_tensor(np.concatenate(store.pictures), "cpu")
     whole = 0
     for step in range(30):
@@ -156,7 +159,7 @@ def test_the_share_of_crops_is_as_asked(store: PictureStore) -> None:
             candidate = expected.flip(3) if flip else expected
             gap = (batch.sources - candidate).abs().amax(dim=(1, 2, 3))
             whole += int((gap < 1e-3).sum())
-    assert 130 < whole < 230  # of 360
+    assert 150 < whole < 230  # of 360; crops are by whole pixels, and some round to all
 
 
 def test_rows_of_a_domain_are_all_of_it_and_no_other(store: PictureStore) -> None:

@@ -35,7 +35,7 @@ def test_pictures_are_cropped_resized_and_in_order(root: Path) -> None:
     for files, pictures in zip(folders.files, store.pictures, strict=True):
         assert pictures.dtype == np.uint8
         for file, picture in zip(files, pictures, strict=True):
-            expected = centre_square(read_picture(file, enough=24), 24)
+            expected = centre_square(read_picture(file, enough=24, margin=2), 24)
             assert np.array_equal(picture, np.asarray(expected))
 
 

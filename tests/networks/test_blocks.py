@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facemeld.networks import layers
+from facemeld.networks import kernels, layers
 
 
 def gradients(function, *inputs: Tensor) -> list[Tensor]:
@@ -26,11 +26,11 @@ def assert_close(found: list[Tensor], expected: list[Tensor], atol: float = 1e-5
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 16, 4, 6), (3, 1, 2, 2)])
 def test_instance_norm_is_pytorchs(shape, layout):
     x = (3 * torch.randn(shape) + 5).contiguous(memory_format=layout)
-    assert_close(gradients(layers.instance_norm, x), gradients(F.instance_norm, x))
+    assert_close(gradients(kernels.instance_norm, x), gradients(F.instance_norm, x))
 
 
 def test_instance_norm_of_a_blank_map_is_finite():
-    found = gradients(layers.instance_norm, torch.full((1, 2, 4, 4), 0.7))
+    found = gradients(kernels.instance_norm, torch.full((1, 2, 4, 4), 0.7))
     assert all(part.isfinite().all() for part in found)
     assert found[0].abs().max() < 1e-3
 
@@ -38,7 +38,7 @@ def test_instance_norm_of_a_blank_map_is_finite():
 def test_instance_norm_keeps_its_statistics_in_fp32():
     x = (100 + torch.randn(1, 4, 64, 64)).bfloat16()
     expected = F.instance_norm(x.float())
-    found = layers.instance_norm(x)
+    found = kernels.instance_norm(x)
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0.01)
 
@@ -53,12 +53,58 @@ def test_adain_is_the_papers_equation():
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("slope", [1.0, 0.2])
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_norm_affine_map_and_activation_in_one(layout, slope, per_sample):
+    x = (3 * torch.randn(2, 5, 6, 8) + 20).contiguous(memory_format=layout)
+    scale, shift = torch.randn(2, *((2, 5) if per_sample else (5,)))
+
+    def plain(x, scale, shift):
+        maps = (v.expand(2, 5)[:, :, None, None] for v in (scale, shift))
+        return F.leaky_relu(F.instance_norm(x) * next(maps) + next(maps), slope)
+
+    def fused(x, scale, shift):
+        return kernels.normalise(x, scale, shift, slope)
+
+    assert_close(gradients(fused, x, scale, shift), gradients(plain, x, scale, shift), atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pointwise_convolution_is_convolution(layout):
+    layer = layers.conv(6, 5, 1).to(memory_format=layout)
+    x = torch.randn(2, 6, 4, 7).contiguous(memory_format=layout)
+    found = gradients(lambda x: kernels.pointwise_conv(x, layer), x)
+    assert_close(found, gradients(layer, x))
+    assert found[0].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("height", "width"), [(16, 20), (8, 8)])
+def test_doubling_convolution_is_upsampling_then_convolution(layout, height, width):
+    layer = layers.conv(6, 5).to(memory_format=layout)
+    with torch.no_grad():
+        layer.bias.normal_()
+    x = torch.randn(2, 6, height, width).contiguous(memory_format=layout)
+
+    def plain(x, weight, bias):
+        return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight, bias, padding=1)
+
+    def folded(x, *parameters):
+        named = dict(zip(("weight", "bias"), parameters))
+        with torch.nn.utils.stateless._reparametrize_module(layer, named):
+            return kernels.doubling_conv(x, layer)
+
+    parts = (x, layer.weight, layer.bias)
+    assert_close(gradients(folded, *parts), gradients(plain, *parts), atol=1e-3)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_halving_convolution_is_convolution_then_pooling(layout):
     layer = layers.conv(6, 9).to(memory_format=layout)
     with torch.no_grad():
         layer.bias.normal_()
     x = torch.randn(2, 6, 8, 12)
-    folded = gradients(lambda x: layers.halving_conv(x, layer), x)
+    folded = gradients(lambda x: kernels.halving_conv(x, layer), x)
     assert_close(folded, gradients(lambda x: F.avg_pool2d(layer(x), 2), x))
 
 

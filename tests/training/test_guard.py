@@ -15,6 +15,7 @@ from facemeld.errors import UserError
 from facemeld.training.checkpoint import load
 from facemeld.training.guard import StepGuard
 from facemeld.training.loop import train
+from facemeld.training.measure import prepared_run
 
 NAN, INFINITE = float("nan"), float("inf")
 # a weight beyond the range of fp32: the generator's loss is infinite from this moment on
@@ -84,6 +85,23 @@ def test_a_run_leaves_bad_steps_out_and_says_so(
     train(config, tmp_path / "run")
     resumed = tensors_of(tmp_path / "run")
     assert all(torch.equal(resumed[n], after[n]) for n in after)
+
+
+def test_a_bad_part_of_a_batch_leaves_out_the_whole_step(faces: Path, tmp_path: Path) -> None:
+    run = prepared_run(tiny_config("starganv2", faces, accumulate=2), tmp_path)
+    weight = next(run.discriminator.parameters())
+    before = weight.detach().clone()
+
+    def step(*parts: float) -> dict[str, int]:
+        run._train([weight.square().sum() * part for part in parts], ("discriminator",))
+        run.guard.end_iteration()
+        return run.guard.facts()
+
+    for parts in [(NAN, 1.0), (1.0, INFINITE)]:
+        assert step(*parts)["left_out"] > 0 and torch.equal(weight, before)
+    assert step(1.0, 1.0) == {"left_out": 2, "in_a_row": 0}
+    torch.testing.assert_close(weight.grad, 2 * before)  # the mean of the parts
+    assert not torch.equal(weight, before)
 
 
 def test_too_many_in_a_row_end_the_run_and_name_the_last_good_checkpoint(

@@ -20,6 +20,7 @@ from facemeld.fusion.pipeline import FusionPipeline
 from facemeld.images import is_marked_synthetic
 from facemeld.networks.bundle import Networks, load_model
 from facemeld.training.loop import _Run, train
+from facemeld.training.optimizers import set_learning_rates
 from facemeld.training.processes import Team
 
 # -- what a run leaves behind -----------------------------------------------------------------
@@ -27,7 +28,7 @@ from facemeld.training.processes import Team
 
 def test_a_run_folder_has_all_its_parts(finished: Path, recipe_name: str, faces: Path) -> None:
     assert {p.name.split(".tfevents")[0] for p in finished.iterdir()} == {
-        "config.toml", "log.jsonl", "events.out", "samples", "checkpoints", "model",
+        "config.toml", "log.jsonl", "events.out", "samples", "checkpoints", "model", ".cache",
     }  # fmt: skip
     assert [p.name for p in sorted((finished / "samples").iterdir())] == [
         "pictures-000000000024.jpg",
@@ -68,7 +69,14 @@ def test_the_log_has_a_line_an_interval(finished: Path, recipe_name: str) -> Non
     for line in lines:
         assert line["pictures_per_second"] > 0
         assert all(math.isfinite(value) for value in line.values())
-    if recipe_name == "starganv2":
+    if recipe_name == "fast":
+        assert {name.split("/")[1] for line in lines for name in line if "/cycle" in name} == {
+            "latent",
+            "reference",
+        }
+        penalised = [any(name.endswith("/r1") for name in line) for line in lines]
+        assert penalised == [True, False] * 3
+    elif recipe_name == "starganv2":
         assert {
             f"{network}/{mode}/{loss}"
             for mode in ("latent", "reference")
@@ -105,6 +113,7 @@ def test_the_model_fuses(finished: Path, faces: Path) -> None:
     [
         ("lean", "generator/warmup", dict(warmup_pictures=10**6)),
         ("starganv2", "generator/latent/cycle", {}),
+        ("fast", "generator/latent/cycle", dict(branches="both")),
     ],
 )
 def test_a_run_learns_to_keep_its_sources(
@@ -144,7 +153,7 @@ def new_run(config: TrainingConfig, out: Path) -> _Run:
 
 
 def test_each_phase_changes_exactly_the_networks_that_it_names(run: _Run) -> None:
-    recipe = run._recipe(False)
+    recipe = run._recipe(discriminator_started=False)
     for loss, trained in recipe.step(run.sampler.batch(0), run._weights(), 0, {}):
         parameters = {
             f"{module}/{name}": parameter
@@ -152,28 +161,31 @@ def test_each_phase_changes_exactly_the_networks_that_it_names(run: _Run) -> Non
             for name, parameter in network.named_parameters()
         }
         before = {name: p.detach().clone() for name, p in parameters.items()}
-        run._train(loss, trained)
+        run._train([loss], trained)
         changed = {n.split("/")[0] for n, p in parameters.items() if not torch.equal(before[n], p)}
         assert changed == set(trained)
     frozen = {n for n, p in parameters.items() if not p.requires_grad}
     assert all("features" in name or "projections" in name for name in frozen)
 
 
-def test_each_phase_sees_what_the_phases_before_it_learned(recipe_name: str, faces: Path) -> None:
+def test_each_phase_sees_what_the_phases_before_it_learned(
+    recipe_name: str, faces: Path, tmp_path: Path
+) -> None:
     # autocast keeps bf16 copies of weights; with steps this large a stale copy shows
-    numbers: dict[str, dict[str, Tensor]] = {"fp32": {}, "bf16": {}}
-    for precision, found in numbers.items():
+    numbers: dict[bool, dict[str, Tensor]] = {True: {}, False: {}}
+    for keeps_copies, found in numbers.items():
         config = tiny_config(
-            recipe_name, faces, precision=precision, learning_rate=0.03, warmup_pictures=0
+            recipe_name, faces, precision="bf16", learning_rate=0.03, warmup_pictures=0
         )
-        run = new_run(config, faces)
-        phases = run._recipe(False).step(run.sampler.batch(0), run._weights(), 0, found)
-        with run._autocast():
+        run = new_run(config, tmp_path)
+        phases = run._recipe(discriminator_started=False).step(
+            run.sampler.batch(0), run._weights(), 0, found
+        )
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=keeps_copies):
             for loss, trained in phases:
-                run._train(loss, trained)
-    for name, exact in numbers["fp32"].items():
-        rounded = numbers["bf16"][name].float()
-        assert torch.isclose(rounded, exact, rtol=0.15, atol=0.05), (name, rounded, exact)
+                run._train([loss], trained)
+    for name, fresh in numbers[False].items():
+        assert torch.equal(numbers[True][name], fresh), name
 
 
 @pytest.mark.parametrize("style_encoder", ["resnet", "projected"])
@@ -193,7 +205,7 @@ def test_the_schedules_follow_the_clock(recipe_name: str, faces: Path) -> None:
     )
     config, rates, diversity, cycle = run.config, [], [], []
     for run.iteration in (0, 25, 50, 75, 100):  # pictures 0, 200, 400, 600, 800
-        run._schedule_learning_rates()
+        set_learning_rates(run.optimizers, config, run.pictures)
         rates.append(run.optimizers["generator"].param_groups[0]["lr"])
         mapping = run.optimizers["mapping_network"].param_groups[0]["lr"]
         ratio = config.mapping_learning_rate / config.learning_rate
@@ -210,19 +222,15 @@ def test_the_schedules_follow_the_clock(recipe_name: str, faces: Path) -> None:
 
 
 def test_two_processes_train_the_same_model(faces: Path, tmp_path: Path) -> None:
-    # Adam without momentum moves a weight by the sign of its gradient, so that weights whose
-    # gradient is almost zero may part: most must not
-    config = tiny_config("lean", faces, pictures=24, beta1=0.5, gradient_clip=0.0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as each of the two processes has: sums in one order
-    try:
-        train(config, tmp_path / "one")
-    finally:
-        torch.set_num_threads(threads)
+    # test_ranks.py compares whole states, in double precision. Here, products over batches of
+    # another size round differently, and Adam makes whole steps of what was rounding; so what is
+    # compared are the losses before and after the first steps. Processes that kept their own
+    # gradients would part by .07.
+    config = tiny_config("lean", faces, pictures=16, beta1=0.5, gradient_clip=0.0)
+    train(config, tmp_path / "one")
     train(dataclasses.replace(config, processes=2), tmp_path / "two")
-    one, two = tensors_of(tmp_path / "one"), tensors_of(tmp_path / "two")
-    assert one.keys() == two.keys()
-    for part in ("networks.generator", "networks.mapping_network", "discriminator.heads"):
-        names = [n for n in one if n.startswith(part) and "weight" in n]
-        gaps = torch.cat([(one[n] - two[n]).abs().flatten() for n in names])
-        assert (gaps < 1e-5).float().mean() > 0.9, part
+    one, two = log_lines(tmp_path / "one"), log_lines(tmp_path / "two")
+    assert [line.keys() for line in one] == [line.keys() for line in two] and len(one) == 2
+    for mine, theirs in zip(one, two):
+        gaps = {k: abs(mine[k] - theirs[k]) for k in mine if k != "pictures_per_second"}
+        assert max(gaps.values()) < 5e-3, gaps

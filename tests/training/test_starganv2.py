@@ -15,6 +15,7 @@ from facemeld.config import LossWeights
 from facemeld.data.sampling import Batch, BatchSampler
 from facemeld.data.store import PictureStore
 from facemeld.networks.bundle import Networks, build_discriminator
+from facemeld.networks.generator import Content
 from facemeld.training.starganv2 import StarGANv2Recipe
 
 WEIGHTS = LossWeights(adversarial=0.7, style=1.5, diversity=0.4, cycle=2.0)
@@ -57,7 +58,9 @@ def test_the_phases_name_what_they_train(recipe: StarGANv2Recipe, batch: Batch) 
 
 
 def test_every_named_network_gets_a_gradient(recipe: StarGANv2Recipe, batch: Batch) -> None:
-    modules = dict(recipe.networks.named_children()) | {"discriminator": recipe.discriminator}
+    modules = dict(recipe.networks.named_children()) | {
+        "discriminator": recipe.adversary.discriminator
+    }
     for loss, trained in recipe.step(batch, WEIGHTS, 0, {}):
         for name in trained:
             gradients = torch.autograd.grad(
@@ -72,7 +75,7 @@ def test_the_discriminator_loss(
     recipe: StarGANv2Recipe, batch: Batch, phase: int, mode: str
 ) -> None:
     phases, numbers = play(recipe, batch)
-    discriminator = recipe.discriminator
+    discriminator = recipe.adversary.discriminator
     real = batch.sources.clone().requires_grad_()
     real_logits = discriminator(real, batch.source_domains)
     (gradient,) = torch.autograd.grad(real_logits.sum(), real)
@@ -98,7 +101,7 @@ def test_the_generator_loss(recipe: StarGANv2Recipe, batch: Batch, phase: int, m
     other = networks.generator(batch.sources, other_style)
     back = networks.generator(fake, networks.style_encoder(batch.sources, batch.source_domains))
     expected = {
-        "adversarial": -F.logsigmoid(recipe.discriminator(fake, batch.targets)).mean(),
+        "adversarial": -F.logsigmoid(recipe.adversary.discriminator(fake, batch.targets)).mean(),
         "style": F.l1_loss(networks.style_encoder(fake, batch.targets), style),
         "diversity": F.l1_loss(fake, other),
         "cycle": F.l1_loss(back, batch.sources),
@@ -132,12 +135,16 @@ def test_masked_skips_get_the_masks_of_what_they_are_given(batch: Batch) -> None
 
     networks = Networks(network)
     recipe = StarGANv2Recipe(config, networks, build_discriminator(network), masker)
-    given: list[float | None] = []
-    networks.generator.register_forward_pre_hook(
-        lambda module, inputs: given.append(inputs[2].mean().item())
-    )
+    given: list[float] = []
+    decode = networks.generator.decode
+
+    def noted(content: Content, styles: Tensor, masks: Tensor) -> Tensor:
+        given.append(masks.mean().item())
+        return decode(content, styles, masks)
+
+    networks.generator.decode = noted
     for _ in recipe.step(batch, WEIGHTS, 0, {}):
         pass
     assert torch.equal(asked[0], batch.sources) and len(asked) == 3
-    assert given == [1, 1, 1, 1, 2, 1, 1, 3], "sources have theirs, the fakes of each cycle theirs"
+    assert given == [1, 1, 1, 2, 1, 1, 3], "sources have theirs, the fakes of each cycle theirs"
     assert not any(pictures.requires_grad for pictures in asked)

@@ -13,7 +13,7 @@ from facemeld.config import LossWeights, NetworkConfig, TrainingConfig
 from facemeld.training.checkpoint import newest_valid
 
 ITERATIONS = 6
-RECIPES = ("starganv2", "lean")
+RECIPES = ("starganv2", "fast", "lean")
 
 _NETWORK = NetworkConfig(
     image_size=16,
@@ -59,6 +59,19 @@ _CONFIGS = {
         learning_rate=1e-3,
         mapping_learning_rate=1e-4,
         late_weights=LossWeights(cycle=2.0),
+        **_SHARED,
+    ),
+    "fast": TrainingConfig(
+        network=_NETWORK,
+        recipe="fast",
+        learning_rate=1e-3,
+        mapping_learning_rate=1e-4,
+        r1_interval=2,
+        reference_share=0.5,
+        augmentation="diffaugment",
+        ema_half_life=24,
+        weights=LossWeights(content=1.0),
+        late_weights=LossWeights(cycle=2.0, content=1.0),
         **_SHARED,
     ),
     "lean": TrainingConfig(

@@ -48,7 +48,7 @@ def train(
         batch_size: pictures an iteration.
         pictures: length of the run in pictures seen.
         seed: of everything random.
-        recipe: starganv2 or lean.
+        recipe: starganv2, fast or lean.
         precision: auto, fp32 or bf16.
         processes: worker processes with averaged gradients; 0 chooses.
         generator: resnet, swin-encoder or swin-unet.
@@ -148,7 +148,7 @@ def presets() -> None:
     from facemeld.config import presets as known
 
     for name, purpose in known().items():
-        print(f"{name:15} {purpose}")
+        print(f"{name:16} {purpose}")
 
 
 def _training_config(preset_name: str | None, file: Path | None, given: dict):

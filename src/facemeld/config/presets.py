@@ -34,6 +34,12 @@ _LEAN = dict(
     sample_every=16_000,
     checkpoint_every=8_000,
 )
+_FAST = dict(
+    recipe="fast",
+    reference_share=0.5,
+    ema_half_life=10_000,
+    ema_rampup=True,
+)
 _COMPACT = dict(
     image_size=64,
     style_encoder="projected",
@@ -61,6 +67,16 @@ _SWIN = dict(
 _PRESETS: dict[str, tuple[str, dict, dict]] = {
     # name: what it is for, network differences, training differences
     "starganv2": ("the paper's networks and training at 256 px, for a GPU", {}, {}),
+    "fast": (
+        "the paper's networks at 256 px and losses, for less than half of the compute, for a GPU",
+        {},
+        _FAST,
+    ),
+    "fast-small-data": (
+        "the same with augmentation, for fewer than about twenty thousand pictures",
+        {},
+        dict(_FAST, augmentation="diffaugment"),
+    ),
     "faces-64": (
         "compact 64 px networks and the lean recipe, for two CPU cores and an hour or more",
         _COMPACT,

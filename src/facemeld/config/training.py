@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from facemeld.config.checks import check, choice_problems, range_problems, type_problems
 from facemeld.config.network import NetworkConfig
 
-RECIPES = ("starganv2", "lean")
+RECIPES = ("starganv2", "fast", "lean")
 PRECISIONS = ("auto", "fp32", "bf16")
+BRANCHES = ("alternate", "both")
+AUGMENTATIONS = ("none", "diffaugment")
+FAST_R1_INTERVAL = 16
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class LossWeights:
     features: float = 0.0
     """Feature statistics against the reference's, L1 (lean)."""
     content: float = 0.0
-    """Hinge on the correlation of luminance gradients with the source's (lean)."""
+    """Hinge on the correlation of luminance gradients with the source's (lean, fast)."""
     style_matching: float = 0.0
     """Energy distance of mapped styles to encoded ones (lean)."""
 
@@ -39,7 +42,8 @@ class TrainingConfig:
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     recipe: str = "starganv2"
-    """starganv2: the paper's dynamics. lean: for little compute (see training/lean.py)."""
+    """starganv2: the paper's dynamics. fast: the same losses for less than half of the compute.
+    lean: for little compute (see training/lean.py)."""
     data: str = ""
     """Folder with a subfolder of pictures for each domain."""
     domains: tuple[str, ...] = ()
@@ -47,6 +51,9 @@ class TrainingConfig:
     init: str = ""
     """Model to start from: a bundled name or a model folder; heads are matched by domain name. One
     for pictures of half the size will do, if all widths but the finest are its own."""
+    cache: str = ""
+    """Folder for decoded pictures; empty: ``cache`` in the folder FACEMELD_HOME if that is set,
+    else ``.cache`` in the run folder."""
     samples_from: str = ""
     """Folder of held-out pictures, laid out like ``data``, for sample sheets and evaluations."""
     pictures: int = 800_000
@@ -58,6 +65,17 @@ class TrainingConfig:
     """Worker processes with averaged gradients; 0 chooses: one a core on a CPU (lean), else one."""
     precision: str = "auto"
     """fp32, bf16 (autocast), or auto: the faster one on this device, measured at the start."""
+    compile: bool = False
+    """Compile the generator and the style encoder (a minute or more at the start)."""
+    accumulate: int = 1
+    """Parts of a batch that go through a step one after the other, so that each needs only its
+    share of the memory; the gradients add up to those of the whole batch."""
+    recompute_activations: bool = False
+    """Compute the blocks' maps anew when back-propagating, instead of keeping them: a third more
+    time for a fraction of the memory."""
+    augmentation: str = "none"
+    """none, or diffaugment: colour, translation and cutout of all that the discriminator sees, for
+    data sets of fewer than about twenty thousand pictures (starganv2, fast)."""
     crop_probability: float = 0.5
     """Share of pictures that are randomly cropped (scale 0.8 to 1, ratio 0.9 to 1.1)."""
     learning_rate: float = 1e-4
@@ -77,7 +95,13 @@ class TrainingConfig:
     decay_from: float = 1.0
     """Share of the run after which the learning rates fall linearly to zero (lean)."""
     r1: float = 1.0
-    """Weight of the R1 penalty (starganv2)."""
+    """Weight of the R1 penalty (starganv2, fast)."""
+    r1_interval: int = 0
+    """Iterations from one R1 penalty to the next, which then weighs that many times more; 0: every
+    iteration (starganv2), every 16th (fast)."""
+    branches: str = "alternate"
+    """Whether an iteration of the fast recipe takes its styles from latent codes or references
+    (alternate, see ``reference_share``), or goes through both."""
     weights: LossWeights = field(default_factory=LossWeights)
     late_weights: LossWeights | None = None
     """Weights from the share ``late_from`` of the run on."""
@@ -85,18 +109,25 @@ class TrainingConfig:
     diversity_until: float = 1.0
     """Share of the run after which the diversity weight has decayed linearly to zero."""
     reference_share: float = 0.6
-    """Share of steps whose styles come from references; the others from latent codes (lean)."""
+    """Share of steps whose styles come from references; the others from latent codes (lean,
+    fast)."""
     warmup_pictures: int = 0
     """Pictures of pure reconstruction at the start (lean)."""
     warmup_layers: str = "all"
     """all, or outermost: the warm-up trains only the layers at the pictures' own resolution, which
     are new in a generator that starts from one of half the size (lean)."""
+    cycle_interval: int = 2
+    """One of so many fakes goes round the cycle; each source has two (lean)."""
     content_target: float = 0.5
     """Correlation with the source below which the content term acts (lean)."""
     ema: float = 0.999
     """Share of the moving average that stays at each iteration."""
     ema_rampup: bool = False
-    """Start with a shorter memory: at iteration i at most (1 + i) / (10 + i)."""
+    """Start with a shorter memory: at iteration i at most (1 + i) / (10 + i); with a half-life, one
+    of at most a twentieth of the pictures seen."""
+    ema_half_life: int = 0
+    """Half-life of the moving average in pictures, whatever the batch size (Karras et al. 2020), in
+    place of ``ema``; 0 for ``ema``."""
     log_every: int = 800
     sample_every: int = 40_000
     checkpoint_every: int = 80_000
@@ -114,6 +145,11 @@ class TrainingConfig:
         check(self.problems(), "training options")
         return dataclasses.replace(self, network=self.network.resolved())
 
+    @property
+    def penalty_interval(self) -> int:
+        """``r1_interval``, or the recipe's own."""
+        return self.r1_interval or (FAST_R1_INTERVAL if self.recipe == "fast" else 1)
+
     def problems(self) -> list[str]:
         """Every reason why this run cannot start, as sentences."""
         found = self.network.problems()
@@ -123,6 +159,8 @@ class TrainingConfig:
         found += choice_problems(self, "precision", PRECISIONS)
         found += choice_problems(self, "on_unreadable", ("refuse", "skip"))
         found += choice_problems(self, "warmup_layers", ("all", "outermost"))
+        found += choice_problems(self, "branches", BRANCHES)
+        found += choice_problems(self, "augmentation", AUGMENTATIONS)
         for name, low, high in (
             ("pictures", 1, 10**12),
             ("batch_size", 1, 65536),
@@ -148,9 +186,13 @@ class TrainingConfig:
             ("late_from", 0, 1),
             ("diversity_until", 0.001, 1),
             ("reference_share", 0, 1),
+            ("cycle_interval", 1, 64),
             ("content_target", -1, 1),
             ("ema", 0, 0.999999),
+            ("ema_half_life", 0, 10**12),
             ("r1", 0, 1e6),
+            ("r1_interval", 0, 10**6),
+            ("accumulate", 1, 65536),
         ):
             found += range_problems(self, name, low, high)
         return found + self._evaluation_problems() + self._recipe_problems()
@@ -171,6 +213,8 @@ class TrainingConfig:
                 found.append("the lean recipe needs discriminator = projected")
             if self.batch_size % 2:
                 found.append("batch_size must be even: the lean recipe uses each source twice")
+            if self.batch_size // (max(self.processes, 1) * self.accumulate) < self.cycle_interval:
+                found.append("cycle_interval is larger than the share of a batch")
         elif network.discriminator != "resnet":
             found.append(f"the {self.recipe} recipe needs discriminator = resnet (R1 on pixels)")
         if self.init and self.swin_weights:
@@ -178,8 +222,10 @@ class TrainingConfig:
         if network.skips == "masked" and self.recipe != "starganv2":
             found.append(f"the {self.recipe} recipe has no masks: skips = masked need starganv2")
         samples = self.batch_size // (2 if self.recipe == "lean" else 1)
-        if self.processes > 1 and samples % self.processes:
+        shares = max(self.processes, 1) * self.accumulate
+        if samples % shares:
             found.append(
-                f"{samples} sources a batch cannot be divided evenly by {self.processes} processes"
+                f"{samples} sources a batch cannot be divided evenly by {shares} "
+                "(processes times accumulate)"
             )
         return found

@@ -7,6 +7,7 @@ global batch.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,9 @@ from torch import Tensor
 from facemeld.data.store import PictureStore
 
 # independent random streams of one step
-BATCH, STYLE_MATCHING = 0, 1
+BATCH, STYLE_MATCHING, AUGMENTATION = 0, 1, 3
+AUGMENTED = 6  # sets of pictures that a step may augment: see Batch.uniform
+AUGMENTATION_NUMBERS = 8  # random numbers for the augmentation of one picture
 
 
 def random_at(seed: int, step: int, stream: int) -> np.random.Generator:
@@ -49,6 +52,15 @@ class Batch:
     """2n Z."""
     from_latents: bool
     """Whether this step takes its styles from the latent codes (recipes that alternate)."""
+    uniform: Tensor
+    """n 6 8 in [0, 1): what augmentation draws, for the reals, the fakes that the discriminator
+    learns from and those that the generator learns from, of the latent and the reference branch."""
+
+    def split(self, parts: int) -> list[Batch]:
+        """The same samples in ``parts`` batches of equal size, in order."""
+        names = [f.name for f in dataclasses.fields(self) if f.name != "from_latents"]
+        pieces = [getattr(self, name).chunk(parts) for name in names]
+        return [dataclasses.replace(self, **dict(zip(names, piece))) for piece in zip(*pieces)]
 
 
 class BatchSampler:
@@ -104,18 +116,22 @@ class BatchSampler:
         latents = random.standard_normal((n, 2, self.latent_size), dtype=np.float32)
         from_latents = bool(random.random() >= self.reference_share)
 
+        shape = (n, AUGMENTED, AUGMENTATION_NUMBERS)
+        uniform = random_at(self.seed, step, AUGMENTATION).random(shape, dtype=np.float32)
+
         mine = self.mine
-        pictures = self._pictures(kinds[mine], picks[mine], mirror[mine], boxes[mine])
+        drawn = kinds[mine], picks[mine], mirror[mine], boxes[mine]
         rows = torch.from_numpy((self.first_rows[kinds] + picks)[mine])
         return Batch(
-            sources=pictures[:, 0].contiguous(memory_format=torch.channels_last),
+            sources=as_tensor(self._pixels(*(d[:, 0] for d in drawn)), self.device),
             source_domains=torch.from_numpy(source_domains[mine]).to(self.device),
             source_rows=rows[:, 0],
             targets=torch.from_numpy(targets[mine]).to(self.device),
-            references=pictures[:, 1:].flatten(0, 1).contiguous(memory_format=torch.channels_last),
+            references=as_tensor(self._pixels(*(d[:, 1:] for d in drawn)), self.device),
             reference_rows=rows[:, 1:].flatten(),
             latents=torch.from_numpy(latents[mine]).flatten(0, 1).to(self.device),
             from_latents=from_latents,
+            uniform=torch.from_numpy(uniform[mine]).to(self.device),
         )
 
     def rows_of_domain(self, domain: int, random: np.random.Generator, count: int) -> Tensor:
@@ -142,26 +158,36 @@ class BatchSampler:
         whole = np.stack([np.ones(shape), np.ones(shape), np.zeros(shape), np.zeros(shape)], -1)
         return np.where(cropped[..., None], np.stack([width, height, x, y], -1), whole)
 
-    def _pictures(self, kinds, picks, mirror, boxes) -> Tensor:
-        """-> n 3 C H W in [-1, 1]."""
+    def _pixels(
+        self, kinds: np.ndarray, picks: np.ndarray, mirror: np.ndarray, boxes: np.ndarray
+    ) -> Tensor:
+        """The drawn pictures as bytes, cropped and mirrored. -> B H W 3 uint8"""
         picked = [self.store.pictures[k][p] for k, p in zip(kinds.ravel(), picks.ravel())]
-        pictures = as_tensor(np.stack(picked), self.device)
-        flip = torch.from_numpy(mirror.ravel()).to(self.device)
-        pictures = torch.where(flip[:, None, None, None], pictures.flip(3), pictures)
-        if self.crop_probability > 0:
-            pictures = _crop(pictures, torch.from_numpy(boxes.reshape(-1, 4)).to(pictures))
-        return pictures.unflatten(0, kinds.shape)
+        pixels = torch.from_numpy(np.stack(picked))
+        boxes = boxes.reshape(-1, 4)
+        for row in np.flatnonzero((boxes[:, :2] < 1).any(axis=1)):
+            pixels[row] = _crop(pixels[row], boxes[row])
+        mirrored = torch.from_numpy(np.flatnonzero(mirror))
+        pixels[mirrored] = pixels[mirrored].flip(2)
+        return pixels
 
 
-def as_tensor(pictures: np.ndarray, device: torch.device | str) -> Tensor:
-    """B H W 3 bytes -> B 3 H W float in [-1, 1]."""
-    return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+def as_tensor(pictures: np.ndarray | Tensor, device: torch.device | str) -> Tensor:
+    """B H W 3 bytes -> B 3 H W float in [-1, 1], channels-last in memory."""
+    pixels = torch.as_tensor(pictures).to(device)
+    return pixels.float().div_(127.5).sub_(1).permute(0, 3, 1, 2)
 
 
-def _crop(pictures: Tensor, boxes: Tensor) -> Tensor:
-    """Cuts a box out of each picture and resizes it to the whole (bilinear)."""
-    width, height, x, y = boxes.unbind(1)
-    zero = torch.zeros_like(x)
-    affine = torch.stack([width, zero, x, zero, height, y], dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(affine, list(pictures.shape), align_corners=False)
-    return F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+def _crop(pixels: Tensor, box: np.ndarray) -> Tensor:
+    """Cuts a box out of a picture, by whole pixels, and resizes it to the whole (bilinear).
+
+    In bytes, which on a processor takes a tenth of the time. H W 3 -> H W 3
+    """
+    side = len(pixels)
+    width, height = np.maximum(np.rint(box[:2] * side), 1).astype(int)
+    # the centre is told as its distance from the picture's, in half pictures
+    left, top = np.rint((box[2:] + 1 - box[:2]) * side / 2).astype(int)
+    left, top = min(left, side - width), min(top, side - height)
+    cut = pixels[None, top : top + height, left : left + width].contiguous().permute(0, 3, 1, 2)
+    whole = F.interpolate(cut, size=(side, side), mode="bilinear", antialias=True)
+    return whole[0].permute(1, 2, 0)

@@ -1,4 +1,4 @@
-"""The pictures of a data set, decoded once, kept in memory as bytes."""
+"""The pictures of a data set, decoded once, as bytes in memory (or in a file: see `cache`)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,9 @@ from facemeld.data.shards import ShardPicture
 from facemeld.errors import UserError
 from facemeld.images.read import centre_square, read_picture, shown
 
+MARGIN = 2  # JPEGs are decoded at no less than so many times the size
 _MOST_WORKERS = 16  # each may hold one decoded picture of full size
+_AT_ONCE = 512  # decoded pictures that may wait for their turn
 _MOST_LISTED = 10
 
 
@@ -57,38 +60,72 @@ def load_pictures(
         UserError: unreadable pictures when they are refused (all are looked at, the first ten are
             listed), or a domain of which no picture is left.
     """
-    total = sum(len(files) for files in folders.files)
-    done = 0
-    pictures: list[NDArray[np.uint8]] = []
+    pixels = np.empty((sum(map(len, folders.files)), image_size, image_size, 3), np.uint8)
+    kept = iter(pixels)
+
+    def take(picture: NDArray[np.uint8]) -> None:
+        next(kept)[:] = picture
+
+    counts, skipped = decode(
+        folders, image_size, take, on_unreadable=on_unreadable, workers=workers, progress=progress
+    )
+    return PictureStore(folders.domains, by_domain(pixels, counts), skipped)
+
+
+def decode(
+    folders: DomainFolders,
+    image_size: int,
+    take: Callable[[NDArray[np.uint8]], object],
+    *,
+    on_unreadable: Literal["refuse", "skip"],
+    workers: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[list[int], tuple[tuple[Path | ShardPicture, str], ...]]:
+    """Give each readable picture, H W C in the order of the files, to `take`, in this thread.
+
+    JPEGs are decoded at 1/2, 1/4 or 1/8 where that is no smaller than twice `image_size`.
+
+    Returns:
+        The number of pictures of each domain, and the files skipped with the reasons.
+
+    Raises:
+        UserError: as `load_pictures`.
+    """
+    total, done = sum(map(len, folders.files)), 0
+    counts: list[int] = []
     unreadable: list[tuple[Path | ShardPicture, str]] = []
     workers = workers or min(_MOST_WORKERS, os.cpu_count() or 1)
     # Threads suffice: Pillow decodes and resizes outside the interpreter lock.
     with ThreadPoolExecutor(workers) as pool:
         try:
             for files in folders.files:
-                into = np.empty((len(files), image_size, image_size, 3), np.uint8)
-                kept = 0
-                reasons = pool.map(_decode_into, into, files)
-                for index, reason in enumerate(reasons):
-                    if reason is not None:
-                        unreadable.append((files[index], reason))
-                    else:
-                        into[kept] = into[index]  # close the gaps that skipped pictures leave
-                        kept += 1
-                    done += 1
-                    if progress is not None:
-                        progress(done, total)
-                pictures.append(into[:kept])
+                counts.append(0)
+                for start in range(0, len(files), _AT_ONCE):
+                    some = files[start : start + _AT_ONCE]
+                    for file, found in zip(some, pool.map(partial(_decode, image_size), some)):
+                        if isinstance(found, str):
+                            unreadable.append((file, found))
+                        else:
+                            take(found)
+                            counts[-1] += 1
+                        done += 1
+                        if progress is not None:
+                            progress(done, total)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     if unreadable and on_unreadable == "refuse":
         raise _refusal(folders, unreadable, f"{len(unreadable)} of {total} pictures cannot be read")
-    names = zip(folders.domains, pictures, strict=True)
-    empty = ", ".join(shown(name) for name, found in names if not len(found))
+    empty = ", ".join(shown(name) for name, n in zip(folders.domains, counts, strict=True) if not n)
     if empty:
         raise _refusal(folders, unreadable, f"no picture of these domains can be read: {empty}")
-    return PictureStore(folders.domains, pictures, tuple(unreadable))
+    return counts, tuple(unreadable)
+
+
+def by_domain(pixels: NDArray[np.uint8], counts: list[int]) -> list[NDArray[np.uint8]]:
+    """Views of the rows of each domain; rows beyond the counts are left out."""
+    ends = np.cumsum(counts)
+    return [pixels[end - count : end] for end, count in zip(ends, counts)]
 
 
 def content(file: Path | ShardPicture) -> Path | bytes:
@@ -96,14 +133,13 @@ def content(file: Path | ShardPicture) -> Path | bytes:
     return file.read_bytes() if isinstance(file, ShardPicture) else file
 
 
-def _decode_into(into: NDArray[np.uint8], file: Path | ShardPicture) -> str | None:
-    """Fill `into` (H W C) with the picture of a file, or say why that is not possible."""
-    size = into.shape[0]
+def _decode(size: int, file: Path | ShardPicture) -> NDArray[np.uint8] | str:
+    """The picture of a file, H W C, or why there is none."""
     try:
-        into[:] = np.asarray(centre_square(read_picture(content(file), enough=size), size))
+        picture = read_picture(content(file), enough=size, margin=MARGIN)
+        return np.asarray(centre_square(picture, size))
     except UserError as error:
         return error.what
-    return None
 
 
 def _refusal(folders: DomainFolders, unreadable: list[tuple[Path, str]], what: str) -> UserError:

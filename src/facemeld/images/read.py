@@ -68,6 +68,7 @@ def read_picture(
     *,
     limits: PictureLimits = DEFAULT_LIMITS,
     enough: int | None = None,
+    margin: int = 3,
 ) -> Image.Image:
     """The picture as 8-bit RGB, upright; transparent parts become white.
 
@@ -78,8 +79,9 @@ def read_picture(
         source: a file, a file's content, or an open Pillow image.
         limits: what to refuse.
         enough: the side, in pixels, that the caller will shrink the picture to. Large JPEGs are
-            then decoded at 1/2, 1/4 or 1/8, but never below three times that side: several
-            times faster, and about 50 dB from the full decoding after shrinking.
+            then decoded at 1/2, 1/4 or 1/8, but never below ``margin`` times that side.
+        margin: the larger, the nearer to the full decoding after shrinking: about 50 dB with 3.
+            With 1 there may be nothing left for the antialiasing filter to do.
 
     Raises:
         UserError: missing, not a file, empty, too large, not a picture, damaged, or no pixels.
@@ -97,7 +99,7 @@ def read_picture(
         raise _too_many_bytes(limits.max_bytes, where)
     with open_header(content, where=where, limits=limits) as image:
         if enough is not None:
-            image.draft(None, (3 * enough, 3 * enough))
+            image.draft(None, (margin * enough, margin * enough))
         return _decode(image, where)
 
 

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facemeld.networks.kernels import pointwise_conv
+
 # blocks, expansion, kernel, stride, channels out of each stage
 _STAGES = (
     (1, 1, 3, 1, 16),
@@ -36,14 +38,16 @@ class _InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = F.relu6(self.expand(x), inplace=True) if self.expand is not None else x
+        hidden = x
+        if self.expand is not None:
+            hidden = F.relu6(pointwise_conv(x, self.expand), inplace=True)
         if self.depthwise.stride == (2, 2) and hidden.device.type == "cpu":
             # the bf16 backward pass of a strided depthwise convolution is pathologically slow
             with torch.autocast("cpu", enabled=False):
                 hidden = self.depthwise(hidden.float())
         else:
             hidden = self.depthwise(hidden)
-        out = self.project(F.relu6(hidden, inplace=True))
+        out = pointwise_conv(F.relu6(hidden, inplace=True), self.project)
         return x + out if self.residual else out
 
 

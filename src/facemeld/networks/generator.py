@@ -14,14 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facemeld.config import SwinConfig, level_of
+from facemeld.networks.kernels import instance_norm
 from facemeld.networks.layers import (
+    SLOPE,
     AdaIN,
     InstanceNorm,
     ResidualBlock,
     StyledResidualBlock,
     conv,
     high_pass,
-    instance_norm,
 )
 from facemeld.networks.styles import RegionStyles, StyleField, style_maps
 from facemeld.networks.swin import StyledSwinStage, SwinStage
@@ -206,10 +207,10 @@ class Generator(nn.Module):
             if block.upsample and side in features:
                 x = self._add_skip(x, features[side], style, masks, content_strength)
         if isinstance(self.output_norm, AdaIN):
-            x = self.output_norm(x, style)
+            x = self.output_norm(x, style, SLOPE)
         else:
-            x = self.output_norm(x)
-        return self.to_rgb(F.leaky_relu(x, 0.2))
+            x = self.output_norm(x, SLOPE)
+        return self.to_rgb(x)
 
     def forward(
         self, pictures: Tensor, styles: Tensor | StyleField, masks: Tensor | None = None

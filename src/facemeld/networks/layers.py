@@ -12,77 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facemeld.networks.kernels import doubling_conv, halving_conv, instance_norm, normalise
 from facemeld.networks.styles import RegionStyles, style_maps
 
-EPSILON = 1e-5
-
-
-class _InstanceNormFunction(torch.autograd.Function):
-    """(x - mean) / deviation over the pixels of each map.
-
-    Written out because PyTorch's own norm copies channels-last maps to the other format and back:
-    on a CPU that costs more than the convolutions around it. Only the normalised map is kept.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        rows, pixels_mean = _as_rows(x)  # B HW C
-        centred = rows - torch.bmm(pixels_mean, rows)
-        scale = torch.bmm(pixels_mean, centred.square()).add_(EPSILON).rsqrt_()
-        normal = centred.mul_(scale).to(x.dtype)
-        ctx.save_for_backward(normal, scale)
-        return _as_maps(normal, x)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        normal, scale = ctx.saved_tensors
-        rows, pixels_mean = _as_rows(gradient)
-        normal = normal.float()
-        mean = torch.bmm(pixels_mean, rows)
-        along = torch.bmm(pixels_mean, rows * normal)
-        out = torch.addcmul(rows - mean, normal, along, value=-1).mul_(scale)
-        return _as_maps(out.to(gradient.dtype), gradient)
-
-
-def _as_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """B C H W -> fp32 B HW C (no copy when channels-last) and the row vector that averages it."""
-    b, c, h, w = x.shape
-    rows = x.permute(0, 2, 3, 1).reshape(b, h * w, c).float()
-    return rows, rows.new_full((b, 1, h * w), 1.0 / (h * w))
-
-
-def _as_maps(rows: Tensor, like: Tensor) -> Tensor:
-    """B HW C -> B C H W in channels-last format."""
-    b, c, h, w = like.shape
-    return rows.view(b, h, w, c).permute(0, 3, 1, 2)
-
-
-def instance_norm(x: Tensor) -> Tensor:
-    """Instance normalisation without parameters (Ulyanov et al. 2016). B C H W -> B C H W."""
-    if torch.onnx.is_in_onnx_export() or x.device.type != "cpu":
-        variance, mean = torch.var_mean(x.float(), dim=(2, 3), keepdim=True, correction=0)
-        return ((x - mean) * torch.rsqrt(variance + EPSILON)).to(x.dtype)
-    return _InstanceNormFunction.apply(x)
+SLOPE = 0.2  # of every leaky ReLU
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, *, bias: bool = True) -> nn.Conv2d:
     """A convolution of stride 1 that keeps the size, He-initialised (He et al. 2015)."""
     layer = nn.Conv2d(inputs, outputs, kernel, padding=(kernel - 1) // 2, bias=bias)
     return initialise(layer)
-
-
-def halving_conv(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    """avg_pool2d(layer(x), 2) for a 3x3 convolution, as one 4x4 convolution of stride 2.
-
-    The pooling is folded into the kernel: 16 instead of 36 products for each output.
-    """
-    fold = x.new_tensor([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]], dtype=torch.float32) / 2
-    kernel = torch.einsum("oiyx,ky,lx->oikl", layer.weight.float(), fold, fold)
-    kernel = kernel.to(x.dtype)
-    if layer.weight.is_contiguous(memory_format=torch.channels_last):
-        kernel = kernel.contiguous(memory_format=torch.channels_last)
-    bias = None if layer.bias is None else layer.bias.to(x.dtype)
-    return F.conv2d(x, kernel, bias, stride=2, padding=1)
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
@@ -99,16 +38,23 @@ def initialise(layer):
 
 
 class InstanceNorm(nn.Module):
-    """Instance normalisation with a learned scale and offset a channel."""
+    """Instance normalisation with a learned scale and offset a channel, and an activation."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
-        return torch.addcmul(bias[:, None, None], instance_norm(x), weight[:, None, None])
+    def forward(self, x: Tensor, slope: float = 1.0) -> Tensor:
+        """B C H W -> B C H W; ``slope`` is the leaky ReLU's, 1 for none."""
+        return normalise(x, self.weight, self.bias, slope)
+
+
+class NoNorm(nn.Module):
+    """Stands where a norm is left out: the activation alone."""
+
+    def forward(self, x: Tensor, slope: float = 1.0) -> Tensor:
+        return F.leaky_relu(x, slope)
 
 
 class AdaIN(nn.Module):
@@ -127,9 +73,13 @@ class AdaIN(nn.Module):
         if unit_styles:
             nn.init.normal_(self.linear.weight, std=0.5 / math.sqrt(style_size))
 
-    def forward(self, x: Tensor, style: Tensor | RegionStyles) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor | RegionStyles, slope: float = 1.0) -> Tensor:
+        """B C H W and styles -> B C H W; ``slope`` is the leaky ReLU's, 1 for none."""
+        if isinstance(style, Tensor):
+            gamma, beta = self.linear(style).chunk(2, dim=1)
+            return normalise(x, 1 + gamma, beta, slope)
         gamma, beta = style_maps(self.linear, style, x).chunk(2, dim=1)
-        return torch.addcmul(beta, instance_norm(x), 1 + gamma)
+        return F.leaky_relu(torch.addcmul(beta, instance_norm(x), 1 + gamma), slope)
 
 
 class ResidualBlock(nn.Module):
@@ -150,19 +100,19 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.downsample = downsample
-        self.norm1 = InstanceNorm(inputs) if normalise else nn.Identity()
-        self.norm2 = InstanceNorm(inputs) if normalise else nn.Identity()
+        self.norm1 = InstanceNorm(inputs) if normalise else NoNorm()
+        self.norm2 = InstanceNorm(inputs) if normalise else NoNorm()
         self.conv1 = conv(inputs, inputs)
         self.conv2 = conv(inputs, outputs)
         self.shortcut = conv(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = F.leaky_relu(self.norm1(x), 0.2)
+        residual = self.norm1(x, SLOPE)
         if self.downsample:
             residual, x = halving_conv(residual, self.conv1), F.avg_pool2d(x, 2)
         else:
             residual = self.conv1(residual)
-        residual = self.conv2(F.leaky_relu(self.norm2(residual), 0.2))
+        residual = self.conv2(self.norm2(residual, SLOPE))
         return (self.shortcut(x) + residual) * math.sqrt(0.5)
 
 
@@ -200,11 +150,9 @@ class StyledResidualBlock(nn.Module):
             self.shortcut = nn.Identity() if same else conv(inputs, outputs, 1, bias=False)
 
     def forward(self, x: Tensor, style: Tensor | RegionStyles) -> Tensor:
-        residual = F.leaky_relu(self.norm1(x, style), 0.2)
-        if self.upsample:
-            residual = F.interpolate(residual, scale_factor=2, mode="nearest")
-        residual = F.leaky_relu(self.norm2(self.conv1(residual), style), 0.2)
-        residual = self.conv2(residual)
+        residual = self.norm1(x, style, SLOPE)
+        residual = doubling_conv(residual, self.conv1) if self.upsample else self.conv1(residual)
+        residual = self.conv2(self.norm2(residual, style, SLOPE))
         if self.shortcut is None:
             return residual
         x = self.shortcut(x)

@@ -21,8 +21,9 @@ from facemeld.data.sampling import STYLE_MATCHING, Batch, BatchSampler, random_a
 from facemeld.networks.bundle import Networks
 from facemeld.networks.discriminator import ProjectedDiscriminator
 from facemeld.networks.features import FeatureStatistics
+from facemeld.networks.generator import Content
 from facemeld.training import losses
-from facemeld.training.starganv2 import Numbers, Phase
+from facemeld.training.adversary import Numbers, Phase
 
 STYLES_MATCHED = 32  # styles a domain in each energy distance
 # A style encoder that has to see the pictures is asked for fewer styles, and less often.
@@ -87,17 +88,21 @@ class LeanRecipe:
             styles = networks.mapping_network(batch.latents, targets)
         else:
             styles = self._encode(batch.references, batch.reference_rows, targets)
-        fakes = networks.generator.decode(content.repeat(2), styles)
-        fake_features = self.frozen.features(fakes)
+        keep = self.config.accumulate == 1  # parts of a batch make them anew, to save memory
+        with torch.set_grad_enabled(keep):
+            fakes, fake_features = self._fakes(content, styles)
         yield self._discriminator_loss(batch, targets, fake_features, numbers), ("discriminator",)
 
+        if not keep:
+            fakes, fake_features = self._fakes(content, styles)
         fake_statistics = self.frozen.statistics(fake_features, fakes)
         if self.projected:
             fake_styles = networks.style_encoder.from_statistics(fake_statistics, targets)
         else:
             fake_styles = networks.style_encoder(fakes, targets)
-        half = fakes[iteration % 2 :: 2]  # one of each pair goes round the cycle
-        cycled = networks.generator(half, source_styles)
+        interval = self.config.cycle_interval
+        rows = torch.arange(iteration % interval, len(fakes), interval, device=device)
+        cycled = networks.generator(fakes[rows], source_styles[rows // 2])
         content_loss, correlation = losses.content_hinge(
             fakes, batch.sources.repeat_interleave(2, dim=0), self.config.content_target
         )
@@ -105,7 +110,7 @@ class LeanRecipe:
             "adversarial": -self.discriminator(fake_features, targets).mean(),
             "style": losses.l1(fake_styles, styles.detach()),
             "diversity": -losses.l1(fakes[::2], fakes[1::2]),
-            "cycle": losses.l1(cycled, batch.sources),
+            "cycle": losses.l1(cycled, batch.sources[rows // 2]),
             "content": content_loss,
         }
         if weights.features and not batch.from_latents:
@@ -124,6 +129,11 @@ class LeanRecipe:
             sum(getattr(weights, name) * value for name, value in parts.items()),
             ("generator", "style_encoder", "mapping_network"),
         )
+
+    def _fakes(self, content: Content, styles: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Each source under two styles, and the frozen features of these fakes."""
+        fakes = self.networks.generator.decode(content.repeat(2), styles)
+        return fakes, self.frozen.features(fakes)
 
     def _encode(self, pictures: Tensor | None, rows: Tensor, domains: Tensor) -> Tensor:
         """Styles of training pictures, from their stored statistics where those are enough."""

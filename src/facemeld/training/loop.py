@@ -12,6 +12,7 @@ import dataclasses
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +23,23 @@ from torch import Tensor
 from facemeld.config import LossWeights, TrainingConfig, check
 from facemeld.data.catalogue import find_weights
 from facemeld.data.folders import DomainFolders, scan_domains
-from facemeld.data.sampling import BatchSampler
-from facemeld.data.store import load_pictures
+from facemeld.data.prefetch import BatchesAhead
+from facemeld.data.sampling import Batch, BatchSampler
 from facemeld.errors import UserError
 from facemeld.fusion.skip_masks import load_masker
 from facemeld.networks.bundle import Networks, build_discriminator, save_model
 from facemeld.networks.features import FeatureStatistics
-from facemeld.networks.swin import swin_parameters
 from facemeld.training import checkpoint
 from facemeld.training.card import training_card
-from facemeld.training.ema import MovingAverage
+from facemeld.training.decoded import decoded_pictures
+from facemeld.training.ema import MovingAverage, decay_of
+from facemeld.training.execution import compile_networks, recompute_activations, side_by_side
+from facemeld.training.fast import FastRecipe
+from facemeld.training.frozen import frozen_features, statistics_of_all
 from facemeld.training.guard import StepGuard, not_finite
 from facemeld.training.lean import LeanRecipe
 from facemeld.training.light_scores import LightScores, check_light_scores
+from facemeld.training.optimizers import optimizer_of, set_learning_rates, trainable
 from facemeld.training.processes import (
     SharedFlag,
     Team,
@@ -51,7 +56,8 @@ from facemeld.training.starganv2 import StarGANv2Recipe
 from facemeld.training.start import check_start, start_from_model
 from facemeld.training.warm_start import find_swin_weights, start_from_imagenet
 
-STATISTICS_BATCH = 64
+Recipe = StarGANv2Recipe | FastRecipe | LeanRecipe
+
 SCALE_PICTURES = 256
 
 
@@ -148,10 +154,7 @@ class _Run:
         self.masker = load_masker(weights_dir) if masked else None
         self.team, self.config, self.out = team, config, out
         self.device = team.device
-        self._say(f"reading {sum(map(len, folders.files))} pictures")
-        self.store = load_pictures(
-            folders, config.network.image_size, on_unreadable=config.on_unreadable
-        )
+        self.store = decoded_pictures(config, folders, out, team, self._say)
         lean = config.recipe == "lean"
         self.sampler = BatchSampler(
             self.store,
@@ -174,10 +177,14 @@ class _Run:
             module.to(self.device, memory_format=torch.channels_last).train()
         self.frozen: FeatureStatistics | None = None
         if features is not None:
-            self.frozen = self._frozen_features(features)
-        self.ema = MovingAverage(self.networks, decay=config.ema, rampup=config.ema_rampup)
+            self.frozen = frozen_features(self.networks, features, self.device)
+        self.ema = MovingAverage(self.networks, decay=decay_of(config))
+        if config.recompute_activations:
+            recompute_activations(self.networks, self.discriminator)
+        if config.compile:
+            compile_networks(self.networks, self.discriminator)
         self.modules = dict(self.networks.named_children()) | {"discriminator": self.discriminator}
-        self.optimizers = {name: self._optimizer(name) for name in self.modules}
+        self.optimizers = {n: optimizer_of(m, n, config) for n, m in self.modules.items()}
         self.parts = {
             "networks": self.networks,
             "ema": self.ema.average,
@@ -206,23 +213,16 @@ class _Run:
         recipe = self._recipe(started)
         log = RunLog(self.out, total=config.pictures, start=self.pictures) if team.leads else None
         means, stop, stopped = Means(), SharedFlag(team), 0
+        batches = BatchesAhead(self.sampler.batch, self.iteration)
         interruption.patient = True
         try:
             while self.pictures < config.pictures and not stopped:
-                batch = self.sampler.batch(self.iteration)
-                self._schedule_learning_rates()
-                numbers: dict[str, Tensor] = {}
-                phases = recipe.step(batch, self._weights(), self.iteration, numbers)
-                with self._autocast():
-                    for loss, trained in phases:
-                        self._train(loss, trained)
-                self.ema.update(self.iteration)
-                self.iteration += 1
+                for numbers in self.iterate(recipe, batches.take(self.iteration)):
+                    means.add(numbers)
                 stopped = stop.poll(interruption.asked)
                 bad_in_a_row = self.guard.end_iteration()
                 if bad_in_a_row >= config.max_bad_steps:
                     raise not_finite(bad_in_a_row, self.out / "checkpoints")
-                means.add(numbers)
                 averages = means.take(team) if self._every(config.log_every) else None
                 if log is None:
                     continue
@@ -242,23 +242,45 @@ class _Run:
                 self._finish(sheet)
         finally:
             interruption.patient = False
+            batches.close()
             if log:
                 log.close()
         if stopped:
             self._say(f"saved at {self.pictures} pictures; the same command goes on from there")
             leave(stopped)
 
-    def _train(self, loss: Tensor, trained: tuple[str, ...]) -> None:
-        """Back-propagates one phase's loss into the networks it trains, and steps only those."""
-        parameters = [p for name in trained for p in _trainable(self.modules[name])]
+    def iterate(self, recipe: Recipe, batch: Batch) -> list[dict[str, Tensor]]:
+        """One iteration; returns the losses of each part of the batch."""
+        set_learning_rates(self.optimizers, self.config, self.pictures)
+        parts = batch.split(self.config.accumulate)
+        numbers: list[dict[str, Tensor]] = [{} for _ in parts]
+        steps = [
+            recipe.step(part, self._weights(), self.iteration, own)
+            for part, own in zip(parts, numbers)
+        ]
+        with self._autocast():
+            for phase, trained in side_by_side(steps, self.discriminator):
+                self._train(phase, trained)
+        self.ema.update(self.iteration)
+        self.iteration += 1
+        return numbers
+
+    def _train(self, phase: Iterable[Tensor], trained: tuple[str, ...]) -> None:
+        """Back-propagates one phase's losses, a part of the batch each, into the networks that it
+        trains, and steps only those."""
+        parameters = [p for name in trained for p in trainable(self.modules[name])]
         for parameter in parameters:
             parameter.grad = None
-        loss.backward(inputs=parameters)
-        mean_loss = self.team.average_gradients(parameters, loss)
+        loss = torch.zeros((), device=self.device)
+        for part in phase:
+            part = part / self.config.accumulate
+            part.backward(inputs=parameters)
+            loss += part.detach()
+        loss = self.team.average_gradients(parameters, loss)
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.config.gradient_clip and "generator" in trained:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.config.gradient_clip, norm)
-        self.guard.step([self.optimizers[name] for name in trained], mean_loss, norm)
+        self.guard.step([self.optimizers[name] for name in trained], loss, norm)
         torch.clear_autocast_cache()  # its bf16 copies are of the weights before this step
 
     def _evaluate(self, log: RunLog) -> dict[str, float]:
@@ -284,48 +306,17 @@ class _Run:
         left = max(0.0, 1 - self.pictures / (config.diversity_until * config.pictures))
         return dataclasses.replace(weights, diversity=weights.diversity * left)
 
-    def _schedule_learning_rates(self) -> None:
-        """Constant, then linear to zero from the share ``decay_from`` of the run on."""
-        left = 1 - self.pictures / self.config.pictures
-        factor = min(1.0, left / (1 - self.config.decay_from)) if self.config.decay_from < 1 else 1
-        swin = self.config.swin_learning_rate
-        if self.pictures < self.config.swin_warmup_pictures:
-            swin *= (self.pictures + self.config.batch_size) / self.config.swin_warmup_pictures
-        for name, optimizer in self.optimizers.items():
-            for group in optimizer.param_groups:
-                share = swin if group["swin"] else 1.0
-                group["lr"] = factor * share * self._learning_rate(name)
-
-    def _learning_rate(self, name: str) -> float:
-        mapping = name == "mapping_network"
-        return self.config.mapping_learning_rate if mapping else self.config.learning_rate
-
-    def _optimizer(self, name: str) -> torch.optim.Optimizer:
-        module = self.modules[name]
-        decayed, free = swin_parameters(module)
-        swin = {id(p) for p in (*decayed, *free)}
-        others = [p for p in _trainable(module) if id(p) not in swin]
-        groups = [
-            {"params": others, "swin": False},
-            {"params": decayed, "swin": True},
-            {"params": free, "swin": True, "weight_decay": 0.0},
-        ]
-        return torch.optim.Adam(
-            [group for group in groups if group["params"]],
-            lr=self._learning_rate(name),
-            betas=(self.config.beta1, self.config.beta2),
-            weight_decay=self.config.weight_decay,
-            fused=True,
-        )
-
     def _autocast(self) -> torch.autocast:
         enabled = self.config.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
-    def _recipe(self, discriminator_started: bool) -> StarGANv2Recipe | LeanRecipe:
+    def _recipe(self, discriminator_started: bool) -> Recipe:
+        """The recipe that the options name, ready for its first step."""
         statistics = None if self.frozen is None else self._fit_frozen()
         if self.config.recipe == "starganv2":
             return StarGANv2Recipe(self.config, self.networks, self.discriminator, self.masker)
+        if self.config.recipe == "fast":
+            return FastRecipe(self.config, self.networks, self.discriminator)
         if self.iteration == 0 and not discriminator_started:
             some = np.linspace(0, len(statistics) - 1, SCALE_PICTURES).astype(int)
             with torch.no_grad():
@@ -337,7 +328,8 @@ class _Run:
 
     def _fit_frozen(self) -> Tensor:
         """Fits what follows from the statistics of the training pictures; returns those."""
-        statistics = self._statistics()
+        self._say("taking the feature statistics of every picture, once")
+        statistics = statistics_of_all(self.frozen, self.sampler, self.team)
         if self.frozen is not self.networks.style_encoder:
             self.frozen.fit_scale(statistics)
         elif self.iteration == 0:
@@ -345,30 +337,6 @@ class _Run:
             labels = torch.arange(len(counts)).repeat_interleave(counts)
             self.frozen.fit(statistics, labels, keep_scale=bool(self.config.init))
         return statistics
-
-    def _frozen_features(self, weights: Path) -> FeatureStatistics:
-        """The frozen feature network: the projected style encoder's own, else one beside it."""
-        frozen = self.networks.style_encoder
-        if not isinstance(frozen, FeatureStatistics):
-            frozen = FeatureStatistics(feature_size=self.config.network.feature_size)
-            frozen.to(self.device, memory_format=torch.channels_last)
-        frozen.features.load_published(torch.load(weights, weights_only=True))
-        return frozen
-
-    @torch.no_grad()
-    def _statistics(self) -> Tensor:
-        """Feature statistics of every training picture, N F, shared out over the processes."""
-        frozen, team = self.frozen, self.team
-        self._say("taking the feature statistics of every picture, once")
-        total = sum(len(domain) for domain in self.store.pictures)
-        share = -(-total // team.size)
-        # the last share is filled up with the last picture, so that all are of one length
-        mine = np.minimum(np.arange(team.rank * share, (team.rank + 1) * share), total - 1)
-        parts = []
-        for rows in np.array_split(mine, -(-share // STATISTICS_BATCH)):
-            pictures = self.sampler.pictures_of_rows(rows)
-            parts.append(frozen.statistics(frozen.features(pictures), pictures).cpu())
-        return team.gather_rows(torch.cat(parts))[:total]
 
     def _save(self) -> None:
         facts = {"pictures": self.pictures, "iteration": self.iteration}
@@ -412,10 +380,6 @@ class _Run:
         model = self.out / "model"
         save_model(self.ema.average, model, card=training_card(self.config, self.store))
         sheet.write(self.ema.average, model, name="samples.jpg")
-
-
-def _trainable(module: torch.nn.Module) -> list[torch.nn.Parameter]:
-    return [p for p in module.parameters() if p.requires_grad]
 
 
 def _processes(config: TrainingConfig) -> int:

@@ -17,6 +17,7 @@ from facemeld.training.precision import fastest_precision
 _FREE = ("data", "samples_from", "pictures", "processes", "precision", "log_every", "sample_every")
 _FREE += ("checkpoint_every", "evaluate_every", "keep_checkpoints", "on_unreadable")
 _FREE += ("max_bad_steps",)
+_FREE += ("cache", "compile", "accumulate", "recompute_activations")
 
 
 def open_run(
