@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from facemeld.config import NetworkConfig
 from facemeld.errors import UserError
 from facemeld.evaluation.distances import FeatureSet
-from facemeld.evaluation.fusion_scores import DomainClassifier, evenness, likeness
+from facemeld.evaluation.fusion_scores import DomainClassifier, evenness, likeness, nearer_to_own
 from facemeld.evaluation.pairs import Domain, Judges, PairScorer
 from facemeld.evaluation.pictures import as_levels
 from facemeld.networks.head_geometry import HeadGeometryNetwork, angle_between, landmark_shift
@@ -53,10 +53,10 @@ class Mixer(nn.Module):
     def encode(self, pictures: Tensor) -> Tensor:
         return pictures
 
-    def decode(self, content: Tensor, styles: Tensor) -> Tensor:
+    def decode(self, content: Tensor, styles: Tensor, masks: None = None) -> Tensor:
         return self.mix(content, styles.view_as(content))
 
-    def forward(self, pictures: Tensor, styles: Tensor) -> Tensor:
+    def forward(self, pictures: Tensor, styles: Tensor, masks: None) -> Tensor:
         return self.decode(pictures, styles)
 
     def mapping_network(self, latents: Tensor, labels: Tensor) -> Tensor:
@@ -125,6 +125,13 @@ def test_likeness(scores: dict) -> None:
     assert taken["reference"] == pytest.approx(1, abs=1e-3)
     assert taken["reference"] > taken["blend"] > taken["mismatched"]
     assert abs(taken["source"]) < 0.1 and abs(taken["mismatched"]) < 0.2
+
+
+def test_nearer_to_own(scores: dict) -> None:
+    near = {name: found["nearer_to_own"] for name, found in scores.items()}
+    assert near["reference"] == 1 and near["reference"] >= near["blend"] > near["mismatched"]
+    for name in ("source", "grey"):  # what follows no reference is where chance puts it
+        assert near[name] == pytest.approx(0.5, abs=0.2)
 
 
 def test_domain_accuracy(scores: dict) -> None:
@@ -223,6 +230,12 @@ def test_likeness_is_against_the_others() -> None:
     fakes = torch.tensor([[0.0, 0], [2, 2], [4, 0]])
     found = likeness(fakes, torch.tensor([0, 0, 0]), references)
     assert found[0] == 1 and found[1] == pytest.approx(0) and found[2] < 0
+
+
+def test_nearer_to_own_counts_the_references_that_are_farther() -> None:
+    references = torch.tensor([[0.0, 0], [1, 0], [0, 3], [0, 4]])
+    found = nearer_to_own(torch.zeros(4, 2), torch.arange(4), references)
+    assert found.tolist() == pytest.approx([1, 2 / 3, 1 / 3, 0])
 
 
 def test_turning_a_head_turns_its_rotation() -> None:

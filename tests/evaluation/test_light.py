@@ -8,13 +8,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from drawn_faces import write_faces
+from drawn_faces import draw_face, write_faces
 from tiny_models import enliven, untrained
 from torch import Tensor, nn
 
@@ -24,7 +23,9 @@ from facemeld.data.catalogue import WEIGHTS
 from facemeld.data.folders import scan_domains
 from facemeld.data.store import load_pictures
 from facemeld.errors import UserError
-from facemeld.evaluation.light import DomainScore, quick, summary
+from facemeld.evaluation.judges import load_mobilenet
+from facemeld.evaluation.light import DomainScore, LightScorer, summary
+from facemeld.evaluation.light_target import LightJudges
 from facemeld.networks.bundle import load_model
 from facemeld.networks.mobilenet import MobileNetV2Features
 
@@ -37,21 +38,28 @@ class Oracle(nn.Module):
 
     config = NetworkConfig(image_size=SIDE, domains=("cat", "dog"))
 
+    @property
+    def generator(self) -> Oracle:
+        return self
+
     def style_encoder(self, pictures: Tensor, domains: Tensor) -> Tensor:
         return pictures.flatten(1)
 
     def mapping_network(self, latents: Tensor, domains: Tensor) -> Tensor:
         return torch.zeros(len(latents), 3 * SIDE * SIDE)
 
-    def generator(self, pictures: Tensor, styles: Tensor) -> Tensor:
-        return styles.view_as(pictures)
+    def encode(self, pictures: Tensor) -> Tensor:
+        return pictures
+
+    def decode(self, content: Tensor, styles: Tensor, masks: None) -> Tensor:
+        return styles.view_as(content)
 
 
 class Copier(Oracle):
     """A model that returns the source as it is."""
 
-    def generator(self, pictures: Tensor, styles: Tensor) -> Tensor:
-        return pictures
+    def decode(self, content: Tensor, styles: Tensor, masks: None) -> Tensor:
+        return content
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +97,19 @@ def test_returning_the_reference_goes_all_the_way(
     assert [(s.domain, s.mode) for s in scores] == [
         ("cat", "reference"), ("cat", "latent"), ("dog", "reference"), ("dog", "latent"),
     ]  # fmt: skip
-    assert seen == [(done, 4) for done in (1, 2, 3, 4)]
+    assert seen[0] == (0, 4 * FAKES) and seen[-1] == (4 * FAKES, 4 * FAKES)
+    assert seen == sorted(seen)
     for score in of(scores, "reference"):
         assert score.fakes == FAKES and score.reals == 20
         assert score.floor < 0.95 * score.unedited
         assert 0.7 < score.covered < 1.3, score
-        assert score.retrieval == 1.0
+        assert score.retrieval == score.nearer_to_own == 1.0
+        assert score.likeness == pytest.approx(1, abs=1e-3)
+        assert score.domain_accuracy == pytest.approx(score.domain_accuracy_of_real, abs=0.15)
+        assert score.domain_accuracy > 0.7
         assert score.structure < 0.9
     for score in of(scores, "latent"):
-        assert score.retrieval is None and score.covered < 0.5
+        assert score.retrieval is score.nearer_to_own is None and score.covered < 0.5
         assert score.structure == pytest.approx(0, abs=1e-6)  # grey has no layout
     assert evaluate(Oracle(), *folders, fakes=FAKES) == scores
 
@@ -108,24 +120,27 @@ def test_returning_the_source_goes_nowhere(evaluate: Callable, folders: tuple[Pa
         assert score.distance == pytest.approx(score.unedited, rel=1e-5)
         assert score.covered == pytest.approx(0, abs=1e-4)
         assert score.structure == pytest.approx(1, abs=1e-2)
-    assert all(score.retrieval < 0.8 for score in of(scores, "reference"))
+        assert score.domain_accuracy < 0.3
+    for score in of(scores, "reference"):
+        assert score.retrieval < 0.8 and score.nearer_to_own == pytest.approx(0.5, abs=0.2)
 
 
 def test_the_summary_is_the_mean_over_the_domains() -> None:
     score = DomainScore(
         domain="cat", mode="reference", fakes=20, reals=20, distance=4.0, floor=1.0,
-        unedited=9.0, covered=0.6, structure=0.5, retrieval=0.75,
+        unedited=9.0, covered=0.6, structure=0.5, domain_accuracy=0.9,
+        domain_accuracy_of_real=0.95, likeness=0.1, nearer_to_own=0.8, retrieval=0.75,
+        pose_degrees=None, pairs=(),
     )  # fmt: skip
     other = dataclasses.replace(score, domain="dog", distance=6.0, covered=0.2, retrieval=0.25)
     latent = [dataclasses.replace(s, mode="latent", retrieval=None) for s in (score, other)]
-    told = json.loads(json.dumps(summary([score, other, *latent])))
-    assert told["mean"]["reference"] == {
+    means = summary([score, other, *latent])
+    assert means["reference"] == {
         "distance": 5.0, "floor": 1.0, "unedited": 9.0, "covered": 0.4, "structure": 0.5,
-        "retrieval": 0.5, "least_covered": 0.2,
+        "domain_accuracy": 0.9, "domain_accuracy_of_real": 0.95, "likeness": 0.1,
+        "nearer_to_own": 0.8, "retrieval": 0.5, "least_covered": 0.2,
     }  # fmt: skip
-    assert "retrieval" not in told["mean"]["latent"]
-    assert [d["domain"] for d in told["domains"]] == ["cat", "dog", "cat", "dog"]
-    assert "not FID" in told["protocol"]
+    assert "retrieval" not in means["latent"]
 
 
 def test_a_real_model_gets_scores(
@@ -135,6 +150,9 @@ def test_a_real_model_gets_scores(
     assert len(scores) == 4
     for score in scores:
         assert score.distance > score.floor > 0 and -1 <= score.structure <= 1
+        (pair,) = score.pairs  # of two domains, one is the source of the other
+        assert {pair.source, pair.target} == {"cat", "dog"} and pair.target == score.domain
+        assert pair.fakes == score.fakes and pair.domain_accuracy == score.domain_accuracy
 
 
 def test_unknown_domains_are_refused(evaluate: Callable, folders: tuple[Path, Path]) -> None:
@@ -170,15 +188,35 @@ def test_impossible_numbers_are_refused(
         evaluate(Oracle(), *folders, **{name: value})
 
 
-def test_the_numbers_for_a_log_are_the_means(
+def test_a_scorer_measures_every_model_with_the_same_material(
     evaluate: Callable, folders: tuple[Path, Path]
 ) -> None:
-    expected = summary(evaluate(Copier(), *folders, fakes=FAKES))["mean"]
-    features = MobileNetV2Features()
-    weights = evaluate.keywords["weights_dir"] / WEIGHTS["mobilenet-v2"].file
-    features.load_published(torch.load(weights, weights_only=True))
     held_out, reals = (load_pictures(scan_domains(folder), SIDE) for folder in folders)
-    found = quick(Copier(), features, held_out, reals, fakes=FAKES)
-    assert found["light_distance_latent"] == expected["latent"]["distance"]
-    assert found["light_retrieval_reference"] == expected["reference"]["retrieval"]
-    assert len(found) == 7 and all(isinstance(value, float) for value in found.values())
+    judges = LightJudges(*load_mobilenet("cpu", evaluate.keywords["weights_dir"]))
+    scorer = LightScorer(judges, held_out, reals.pictures, fakes=FAKES)
+    for model in (Oracle(), Copier(), Oracle()):
+        assert scorer.score(model) == evaluate(model, *folders, fakes=FAKES)
+
+
+def test_features_of_real_pictures_come_from_the_disk_the_next_time(
+    evaluate: Callable, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FACEMELD_HOME", str(tmp_path))
+    scores, looked_at = evaluate(Copier(), *folders, fakes=FAKES), []
+    looks = MobileNetV2Features.forward
+    monkeypatch.setattr(
+        MobileNetV2Features,
+        "forward",
+        lambda self, x: (looked_at.append(len(x)), looks(self, x))[1],
+    )
+    assert evaluate(Copier(), *folders, fakes=FAKES) == scores
+    assert sum(looked_at) == 4 * FAKES  # the fakes of two domains in two modes
+
+
+def test_pictures_of_several_sizes_are_refused(
+    evaluate: Callable, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    write_faces(tmp_path, {"cat": 40, "dog": 40})
+    draw_face("cat", 1, 40).save(tmp_path / "cat" / "odd.png")
+    with pytest.raises(UserError, match=r"2 different sizes \(140 of 48 x 48, 1 of 40 x 40\)"):
+        evaluate(Oracle(), folders[0], tmp_path)

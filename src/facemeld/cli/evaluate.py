@@ -12,6 +12,13 @@ from typing import Literal
 from facemeld.cli.app import app
 from facemeld.errors import UserError
 
+_ONLY = {
+    "fakes": ("light",),
+    "outputs": ("clean", "starganv2"),
+    "sources": ("clean", "starganv2"),
+}
+"""Options that not every protocol has."""
+
 
 @app.command
 def evaluate(
@@ -20,8 +27,8 @@ def evaluate(
     model: str = "faces",
     protocol: Literal["light", "clean", "starganv2"] = "light",
     out: Path | None = None,
-    fakes: int = 500,
-    outputs: int = 10,
+    fakes: int | None = None,
+    outputs: int | None = None,
     sources: int | None = None,
     people: list[str] | None = None,
     seed: int = 0,
@@ -35,93 +42,120 @@ def evaluate(
         reals: domain folders of real pictures to compare with; DATA/train if not given.
         model: bundled model or model folder.
         protocol: light (MobileNetV2, not FID), clean (FID and KID), starganv2 (the paper's).
-        out: folder for evaluation.json, report.md and report.html; light prints its JSON without
+        out: folder for evaluation.json, report.md and report.html; light prints its tables without
             one, and takes a .json file too. The same command goes on where it was stopped.
-        fakes: light only: fakes for each domain and mode.
-        outputs: clean and starganv2: fakes for each source, pair and mode.
+        fakes: light only: fakes for each domain and mode; 500 if not given.
+        outputs: clean and starganv2: fakes for each source, pair and mode; 10 if not given.
         sources: clean and starganv2: at most so many sources a domain; all if not given.
         people: domains of people, whose head pose is compared; by their names if not given.
         seed: of the choice of pictures and of the latent codes.
         weights_dir: folder to look in first for published weights.
         json: print the result as JSON.
     """
-    command = _command(locals())
+    given = dict(locals())
+    for name, protocols in _ONLY.items():
+        if given[name] is not None and protocol not in protocols:
+            raise UserError(
+                f"the {protocol} protocol has no {name}",
+                where=f"--{name}",
+                fix=f"leave it out, or choose --protocol {' or '.join(protocols)}",
+            )
     from facemeld.evaluation.plan import find_splits
-
-    if protocol == "light":
-        held_out, real_folder = find_splits(data, reals)
-        result = _light(model, held_out, real_folder, fakes, seed, weights_dir)
-        if out is None or out.suffix == ".json":
-            _print_light(result, out)
-            return
-    else:
-        result = _full(
-            protocol,
-            model,
-            data,
-            reals,
-            out,
-            dict(outputs=outputs, sources=sources, seed=seed, weights_dir=weights_dir),
-            people,
-        )
-    if result is not None:
-        _write(result, command, out, json)
-
-
-def _light(model, held_out, reals, fakes, seed, weights_dir) -> dict:
-    from facemeld.data.catalogue import find_weights
-    from facemeld.data.folders import scan_domains
-    from facemeld.networks.model_folder import find_model
-
-    folder = find_model(model)
-    for path in (held_out, reals):
-        scan_domains(path)
-    find_weights("mobilenet-v2", weights_dir)
-    from facemeld.evaluation import light
-    from facemeld.networks.bundle import load_model
-
-    progress = _Progress("domains and modes")
-    scores = light.evaluate(
-        load_model(folder),
-        held_out,
-        reals,
-        fakes=fakes,
-        seed=seed,
-        weights_dir=weights_dir,
-        progress=progress,
-    )
-    progress.close()
-    return light.report_of(scores, folder, held_out, reals, seed)
-
-
-def _print_light(result: dict, out: Path | None) -> None:
-    if out is None:
-        print(json_format.dumps(result["summary"], indent=2, ensure_ascii=False))
-        return
-    _save_json(result["summary"], out)
-    print(out)
-
-
-def _save_json(content: dict, path: Path) -> None:
-    from facemeld.files import write_whole
-
-    text = json_format.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
-
-
-def _full(protocol, model, data, reals, out, options, people) -> dict | None:
-    from facemeld.evaluation.plan import make_plan
     from facemeld.reports.plots import check_plotting
 
-    if out is None:
+    options = {"seed": seed, "weights_dir": weights_dir}
+    options |= {n: given[n] for n in _ONLY if given[n] is not None}
+    options["people"] = None if people is None else tuple(people)
+    whole = out is not None and (protocol != "light" or out.suffix != ".json")
+    if whole:
+        check_plotting()
+    if protocol == "light":
+        held_out, real_folder = find_splits(data, reals)
+        result = _light(model, held_out, real_folder, options)
+    elif out is None:
         raise UserError(
             f"the {protocol} protocol takes long, and its results need a folder",
             where="--out",
             fix="name one: --out results/evaluation",
         )
-    check_plotting()
-    people = None if people is None else tuple(people)
-    plan = make_plan(protocol, model, data, reals, people=people, **options)
+    else:
+        result = _full(protocol, model, data, reals, out, options)
+    if result is None:  # this process does not lead
+        return
+    if whole:
+        _write(result, _command(given), out, json)
+    elif out is not None:
+        _save_json(result, out)
+        print(out)
+    else:
+        _print(result, json)
+
+
+def _light(model: str, held_out: Path, reals: Path, options: dict) -> dict:
+    from facemeld.evaluation.light_plan import make_light_plan
+    from facemeld.evaluation.plan import hash_model
+    from facemeld.networks.model_folder import find_model, read_network_config
+
+    folder = find_model(model)
+    config = read_network_config(folder)
+    sha256 = hash_model(folder)
+    plan = make_light_plan(config, held_out, reals, **options)
+    if plan.left_out:
+        print(f"Not measured: {plan.left_out}.", file=sys.stderr)
+    import torch
+
+    from facemeld.evaluation import light
+    from facemeld.networks.bundle import load_model
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    pictures = sum(map(len, (*plan.held_out.files, *plan.reals.files)))
+    print(f"measuring what {pictures} pictures look like", file=sys.stderr)
+    progress = _Progress("fakes")
+    began = time.monotonic()
+    try:
+        scores = light.run_light_plan(plan, load_model(folder, device=device), progress)
+    finally:
+        progress.close()
+    result = light.report_of(
+        scores, plan, model=folder, sha256=sha256, image_size=config.image_size
+    )
+    return result | {"seconds": round(time.monotonic() - began, 1)}
+
+
+def _print(result: dict, as_json: bool) -> None:
+    from facemeld.reports.evaluation import score_table
+    from facemeld.reports.page import text_table
+
+    if as_json:
+        print(_as_json(result))
+        return
+    means = [{"mode": mode} | scores for mode, scores in result["mean"].items()]
+    print(f"Light protocol: {result['measure']}. Means over the target domains:")
+    print(text_table(*score_table(means, ("mode",))))
+    for first in (("target", "mode"), ("source", "target", "mode")):
+        rows = result["targets" if len(first) == 2 else "pairs"]
+        print("\n" + text_table(*score_table(rows, first)))
+
+
+def _as_json(result: dict) -> str:
+    """The result without the pictures of its examples."""
+    pairs = [{k: v for k, v in pair.items() if k != "examples"} for pair in result["pairs"]]
+    return json_format.dumps(result | {"pairs": pairs}, indent=2, ensure_ascii=False)
+
+
+def _save_json(content: dict, path: Path) -> None:
+    from facemeld.files import write_whole
+
+    text = _as_json(content) + "\n"
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def _full(
+    protocol: str, model: str, data: Path, reals: Path | None, out: Path, options: dict
+) -> dict | None:
+    from facemeld.evaluation.plan import make_plan
+
+    plan = make_plan(protocol, model, data, reals, **options)
     from facemeld.evaluation.run import run_plan
 
     progress = _Progress("fakes")
@@ -147,7 +181,7 @@ def _write(result: dict, command: str, out: Path, as_json: bool) -> None:
 def _command(options: dict) -> str:
     """The command that reproduces a result, with what differs from the defaults."""
     parts = ["facemeld", "evaluate"]
-    defaults = {"model": None, "fakes": 500, "outputs": 10, "seed": 0, "json": False}
+    defaults = {"seed": 0, "json": False}
     for name, value in options.items():
         if value is None or (name in defaults and value == defaults[name]):
             continue
@@ -165,7 +199,7 @@ class _Progress:
     def __init__(self, unit: str) -> None:
         self.unit = unit
         self.began = self.said = time.monotonic()
-        self.first: int | None = None
+        self.first: int | None = None  # an earlier run may have done some
         self.bar = None
 
     def __call__(self, done: int, total: int) -> None:
@@ -174,11 +208,12 @@ class _Progress:
             self._draw(done, total)
             return
         now = time.monotonic()
-        self.first = done if self.first is None else self.first
+        if self.first is None:
+            self.first, self.began = done, now
         if now - self.said < self.EVERY and done < total:
             return
         self.said = now
-        rate = (done - self.first) / (now - self.began)
+        rate = (done - self.first) / max(now - self.began, 1e-9)
         left = f", about {(total - done) / rate / 60:.1f} min left" if rate > 0 else ""
         print(f"{done}/{total} {self.unit}{left}", file=sys.stderr, flush=True)
 

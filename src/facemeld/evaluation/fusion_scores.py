@@ -31,6 +31,16 @@ def likeness(fakes: Tensor, rows: Tensor, references: Tensor) -> Tensor:
     return (1 - own / others.clamp(min=1e-12)).float()
 
 
+def nearer_to_own(fakes: Tensor, rows: Tensor, references: Tensor) -> Tensor:
+    """How probably a fake is nearer to its own reference than to a random other one.
+
+    1/2 is chance: what fakes get that follow no reference. Arguments as of ``likeness``. -> B
+    """
+    gaps = torch.cdist(fakes.double(), references.double())
+    own = gaps.gather(1, rows[:, None])
+    return ((gaps > own).sum(dim=1) / (len(references) - 1)).float()
+
+
 def evenness(steps: Tensor) -> Tensor:
     """Mean step over largest step of paths: 1 is an even path, 1 / T a single jump. B T -> B
 

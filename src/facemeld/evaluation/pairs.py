@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from facemeld.data.sampling import random_at
@@ -22,14 +20,16 @@ from facemeld.evaluation.distances import (
     frechet_distance,
     kernel_distance,
 )
+from facemeld.evaluation.examples import Extremes
 from facemeld.evaluation.fusion_scores import (
     DomainClassifier,
     evenness,
     likeness,
+    nearer_to_own,
     structure_kept,
 )
-from facemeld.evaluation.pictures import as_bytes, as_levels, quantised
-from facemeld.images.write import encode_picture
+from facemeld.evaluation.pictures import as_levels, quantised
+from facemeld.fusion.skip_masks import Masker
 from facemeld.networks.bundle import Networks
 from facemeld.networks.head_geometry import HeadGeometryNetwork, angle_between, landmark_shift
 from facemeld.networks.inception import InceptionFeatures
@@ -42,7 +42,6 @@ MOST_NEIGHBOURS = 5000
 """Kernel and neighbourhood scores look at no more fakes or reals than that."""
 PATHS, STEPS = 8, 8
 """Interpolation paths a pair, and steps of each."""
-RANKED = ("structure", "likeness", "domain_probability")
 _LATENTS, _REFERENCES, _SUBSETS = 10, 11, 12  # streams of random_at
 
 
@@ -97,7 +96,7 @@ class _Collected:
     """Features of the fakes, source by source."""
     per_fake: dict[str, list[Tensor]] = field(default_factory=dict)
     diversity: list[Tensor] = field(default_factory=list)
-    extremes: dict[str, dict[str, dict]] = field(default_factory=dict)
+    extremes: Extremes = field(default_factory=Extremes)
 
     def add(self, scores: dict[str, Tensor]) -> None:
         for name, values in scores.items():
@@ -115,6 +114,7 @@ class PairScorer:
         outputs: fakes a source and mode.
         seed: of latent codes, references and subsets.
         batch: sources at a time.
+        masker: of models whose skips are masked.
         progress: called with the number of fakes done since the last call.
     """
 
@@ -128,12 +128,13 @@ class PairScorer:
         outputs: int,
         seed: int,
         batch: int,
+        masker: Masker | None = None,
         progress: Callable[[int], object] = lambda fakes: None,
     ) -> None:
         self.networks, self.judges = networks, judges
         self.protocol, self.people = protocol, people
         self.outputs, self.seed, self.batch = outputs, seed, batch
-        self.progress = progress
+        self.masker, self.progress = masker, progress
         self.device = next(networks.parameters()).device
 
     @torch.inference_mode()
@@ -154,20 +155,21 @@ class PairScorer:
             levels = as_levels(source.held_out[part], self.device)
             pictures = levels / 127.5 - 1
             with self.judges.clock("generator"):
-                content = self.networks.generator.encode(pictures)
+                content, masks = self.networks.generator.encode(pictures), self._masks(pictures)
             geometry = self.judges.head(pictures) if heads else None
             for mode in MODES:
                 group, features = GroupDistance(), []
                 for output in range(self.outputs):
                     with self.judges.clock("generator"):
-                        fakes = self.networks.generator.decode(content, styles[mode][part, output])
+                        style = styles[mode][part, output]
+                        fakes = self.networks.generator.decode(content, style, masks)
                     chosen = rows[part, output] if mode == "reference" else None
                     scores = self._judge(fakes, pictures, target, chosen, group, features)
                     if geometry is not None:
                         scores |= self._heads(geometry, fakes)
                     found[mode].add(scores)
-                    made = (source, target, range(start, start + len(fakes)), chosen)
-                    _keep_extremes(found[mode], scores, fakes, *made)
+                    shown = None if chosen is None else target.held_out[chosen]
+                    found[mode].extremes.add(scores, fakes, source.held_out[part], shown)
                 found[mode].inception.append(torch.stack(features, dim=1).flatten(0, 1))
                 found[mode].diversity.append(group.mean().cpu())
                 self.progress(len(pictures) * self.outputs)
@@ -181,7 +183,8 @@ class PairScorer:
         for start in range(0, len(domain.held_out), self.batch):
             part = slice(start, start + self.batch)
             pictures = as_levels(domain.held_out[part], self.device) / 127.5 - 1
-            rebuilt = self.networks.generator(pictures, domain.styles[part])
+            masks = self._masks(pictures)
+            rebuilt = self.networks.generator(pictures, domain.styles[part], masks)
             shown = quantised(rebuilt) / 127.5 - 1
             gaps.append(self.judges.lpips(shown, pictures).cpu())
             light.append(domain.light[part])
@@ -252,7 +255,12 @@ class PairScorer:
             if chosen is not None:
                 rows = torch.from_numpy(chosen.copy()).to(self.device)
                 scores["likeness"] = likeness(light, rows, target.light)
+                scores["nearer_to_own"] = nearer_to_own(light, rows, target.light)
         return scores
+
+    def _masks(self, pictures: Tensor) -> Tensor | None:
+        """Masks of the skips of masked models. B 3 H W -> B 2 H W"""
+        return None if self.masker is None else self.masker(pictures)
 
     def _heads(self, sources, fakes: Tensor) -> dict[str, Tensor]:
         found = self.judges.head(quantised(fakes) / 127.5 - 1)
@@ -265,13 +273,14 @@ class PairScorer:
         """Mean evenness of paths between the first two styles of some sources."""
         ends = styles[:PATHS]
         pictures = as_levels(source.held_out[:PATHS], self.device) / 127.5 - 1
-        content = self.networks.generator.encode(pictures)
+        content, masks = self.networks.generator.encode(pictures), self._masks(pictures)
         before, steps = None, []
         for share in torch.linspace(0, 1, STEPS + 1):
             style = torch.lerp(ends[:, 0], ends[:, 1], float(share))
             if self.networks.config.unit_styles:
                 style = unit_rms(style)
-            maps = self.judges.lpips.maps(self.networks.generator.decode(content, style))
+            fakes = self.networks.generator.decode(content, style, masks)
+            maps = self.judges.lpips.maps(fakes)
             if before is not None:
                 steps.append(distance(before, maps))
             before = maps
@@ -302,38 +311,5 @@ class PairScorer:
         scores["diversity"] = float(torch.cat(found.diversity).mean())
         means = {name: float(torch.cat(values).mean()) for name, values in found.per_fake.items()}
         means["domain_accuracy"] = means.pop("right_domain")
-        scores |= means | {"smoothness": smoothness, "examples": found.extremes}
+        scores |= means | {"smoothness": smoothness, "examples": found.extremes.packed()}
         return scores
-
-
-def _keep_extremes(
-    found: _Collected,
-    scores: dict[str, Tensor],
-    fakes: Tensor,
-    source: Domain,
-    target: Domain,
-    rows: range,
-    chosen: NDArray[np.int64] | None,
-) -> None:
-    """Remembers the fakes with the lowest and the highest of each ranked score."""
-    for name in RANKED:
-        if name not in scores:
-            continue
-        kept = found.extremes.setdefault(name, {})
-        for end, index in (("worst", scores[name].argmin()), ("best", scores[name].argmax())):
-            value, index = float(scores[name][index]), int(index)
-            before = kept.get(end)
-            if before and (
-                value >= before["value"] if end == "worst" else value <= before["value"]
-            ):
-                continue
-            pictures = [source.held_out[rows[index]]]
-            if chosen is not None:
-                pictures.append(target.held_out[chosen[index]])
-            pictures.append(as_bytes(quantised(fakes[index : index + 1]))[0])
-            kept[end] = {"value": value, "pictures": [_packed(p) for p in pictures]}
-
-
-def _packed(picture: NDArray[np.uint8]) -> str:
-    content = encode_picture(Image.fromarray(picture), "WEBP", settings=None, quality=90)
-    return base64.b64encode(content).decode()

@@ -13,18 +13,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from facemeld.data.shards import ShardPicture
+from facemeld.data.store import content
 from facemeld.images.read import centre_square, read_picture
 
 
-def decode(files: Sequence[Path], image_size: int, protocol: str) -> NDArray[np.uint8]:
+def decode(
+    files: Sequence[Path | ShardPicture], image_size: int, protocol: str
+) -> NDArray[np.uint8]:
     """The pictures at the model's size, N H W 3.
 
     ``starganv2`` resizes both sides with Pillow's bilinear filter, as the official code does;
     ``clean`` crops the centre square and resizes it with Lanczos, as training does.
     """
 
-    def one(file: Path) -> NDArray[np.uint8]:
-        picture = read_picture(file)
+    def one(file: Path | ShardPicture) -> NDArray[np.uint8]:
+        picture = read_picture(content(file))
         if protocol == "starganv2":
             resized = picture.resize((image_size, image_size), Image.Resampling.BILINEAR)
         else:

@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from facemeld.config import NetworkConfig
 from facemeld.data.catalogue import WEIGHTS, find_weights
 from facemeld.data.folders import DomainFolders, scan_domains
+from facemeld.data.shards import ShardPicture
 from facemeld.errors import UserError, did_you_mean
 from facemeld.evaluation.distances import NEIGHBOURS
 from facemeld.images.read import DEFAULT_LIMITS, open_header, read_file, shown
@@ -41,6 +43,8 @@ class Plan:
     model: Path
     held_out: DomainFolders
     """Sources and references."""
+    pool: DomainFolders
+    """All held-out pictures, from which the light protocol draws."""
     reals: DomainFolders
     """What the fakes are compared with: the training pictures, in the paper."""
     outputs: int
@@ -103,35 +107,29 @@ def make_plan(
     folder = find_model(model)
     config = read_network_config(folder)
     held_out_root, real_root = find_splits(data, reals)
-    held_out, real_folders = scan_domains(held_out_root), scan_domains(real_root)
-    for folders in (held_out, real_folders):
-        check_domains(folders, config.domains)
-    if held_out.domains != real_folders.domains:
-        raise UserError(
-            "the two folders have different domains",
-            where=f"{held_out.root} ({', '.join(held_out.domains)}), "
-            f"{real_folders.root} ({', '.join(real_folders.domains)})",
-        )
-    people = _people(people, held_out.domains)
+    pool, real_folders = scan_both(held_out_root, real_root, config.domains)
+    people = people_among(pool.domains, people)
     inception = INCEPTION["fid" if protocol == "clean" else "torchvision"]
     needed = [inception, PERCEPTUAL, ("mobilenet-v2",)]
     needed += [("head-pose",)] if len(people) > 1 else []
     for names in needed:
         if first_weights(names, weights_dir)[0] == "lpips-alexnet":
             find_weights("alexnet", weights_dir)
-    held_out = _evenly(held_out, sources)
-    _check_counts(held_out, real_folders, outputs)
+    check_masks(config, weights_dir)
+    held_out = _evenly(pool, sources)
+    _check_counts(held_out, real_folders)
     return Plan(
         protocol,
         folder,
         held_out,
+        pool,
         real_folders,
         outputs,
         sources,
         seed,
         people,
         Path(weights_dir) if weights_dir else None,
-        _hashes(folder, held_out, real_folders),
+        {"model": hash_model(folder)} | hash_pictures(pool, real_folders),
     )
 
 
@@ -149,8 +147,26 @@ def find_splits(data: str | Path, reals: str | Path | None) -> tuple[Path, Path]
     )
 
 
-def check_domains(folders: DomainFolders, known: tuple[str, ...]) -> None:
-    """Raises a UserError for a domain that the model does not know."""
+def scan_both(
+    held_out: Path, reals: Path, known: tuple[str, ...]
+) -> tuple[DomainFolders, DomainFolders]:
+    """Both folders, of the same domains, all of which the model knows.
+
+    Raises:
+        UserError: they are not.
+    """
+    found = scan_domains(held_out), scan_domains(reals)
+    for folders in found:
+        _check_domains(folders, known)
+    if found[0].domains != found[1].domains:
+        raise UserError(
+            "the two folders have different domains",
+            where=", ".join(f"{shown(f.root)} ({', '.join(f.domains)})" for f in found),
+        )
+    return found
+
+
+def _check_domains(folders: DomainFolders, known: tuple[str, ...]) -> None:
     for domain in folders.domains:
         if domain not in known:
             raise UserError(
@@ -185,7 +201,20 @@ def _check_numbers(outputs: int, sources: int | None, seed: int) -> None:
         raise UserError(f"seed is {seed}, but must not be negative", where="--seed")
 
 
-def _people(named: tuple[str, ...] | None, domains: tuple[str, ...]) -> tuple[str, ...]:
+def check_masks(config: NetworkConfig, weights_dir: str | Path | None) -> None:
+    """Raises a UserError for a masked model if no landmark network is at hand."""
+    if config.skips == "masked":
+        from facemeld.fusion.skip_masks import load_masker  # needs torch
+
+        load_masker(weights_dir)
+
+
+def people_among(domains: tuple[str, ...], named: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """The domains of people: those named, or those with such names.
+
+    Raises:
+        UserError: a named one is not there.
+    """
     if named is None:
         return tuple(d for d in domains if d.lower() in PEOPLE)
     for domain in named:
@@ -208,7 +237,7 @@ def _evenly(folders: DomainFolders, most: int | None) -> DomainFolders:
     return DomainFolders(folders.root, folders.domains, files)
 
 
-def _check_counts(held_out: DomainFolders, reals: DomainFolders, outputs: int) -> None:
+def _check_counts(held_out: DomainFolders, reals: DomainFolders) -> None:
     for folders, kind in ((held_out, "held-out"), (reals, "real")):
         few = [
             f"{shown(domain)} ({len(files)})"
@@ -219,17 +248,27 @@ def _check_counts(held_out: DomainFolders, reals: DomainFolders, outputs: int) -
             raise UserError(
                 f"fewer than {FEWEST} {kind} pictures: {', '.join(few)}",
                 where=shown(folders.root),
-                fix="add pictures, or use `--protocol light`, which compares smaller sets",
+                fix="add pictures",
             )
 
 
-def _hashes(model: Path, *sets: DomainFolders) -> dict[str, str]:
-    """SHA-256 of the weights and of the pictures, whose sizes are compared on the way."""
+def hash_model(model: Path) -> str:
+    """SHA-256 of a model's weights; UserError where they are missing."""
     weights = model / "model.safetensors"
     if not weights.is_file():
         raise UserError("the weights are missing", where=shown(weights))
     with weights.open("rb") as file:
-        found = {"model": hashlib.file_digest(file, "sha256").hexdigest()}
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_pictures(held_out: DomainFolders, reals: DomainFolders) -> dict[str, str]:
+    """SHA-256 of the pictures of each set and domain.
+
+    Raises:
+        UserError: pictures of several sizes, or one whose header cannot be read.
+    """
+    found: dict[str, str] = {}
+    sets = (held_out, reals)
     sizes: Counter[tuple[int, int]] = Counter()
     with ThreadPoolExecutor() as pool:
         for name, folders in zip(("held_out", "reals"), sets, strict=True):
@@ -243,8 +282,11 @@ def _hashes(model: Path, *sets: DomainFolders) -> dict[str, str]:
     return found
 
 
-def _look_at(file: Path) -> tuple[bytes, tuple[int, int]]:
-    content = read_file(file, max_bytes=DEFAULT_LIMITS.max_bytes)
+def _look_at(file: Path | ShardPicture) -> tuple[bytes, tuple[int, int]]:
+    if isinstance(file, ShardPicture):
+        content = file.read_bytes()
+    else:
+        content = read_file(file, max_bytes=DEFAULT_LIMITS.max_bytes)
     with open_header(content, where=shown(file)) as image:
         return hashlib.sha256(content).digest(), image.size
 

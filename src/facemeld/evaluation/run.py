@@ -7,9 +7,11 @@ with what is missing.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from torch import Tensor
 
 import facemeld
 from facemeld.data.sampling import random_at
+from facemeld.data.store import PictureStore, load_pictures
 from facemeld.evaluation.cache import cached_features
 from facemeld.evaluation.distances import FeatureSet
 from facemeld.evaluation.fusion_scores import DomainClassifier
@@ -27,17 +30,21 @@ from facemeld.evaluation.judges import (
     load_lpips,
     load_mobilenet,
 )
+from facemeld.evaluation.light import DISTANCES, score_of
+from facemeld.evaluation.light_plan import FAKES, FEWEST
+from facemeld.evaluation.light_target import FileRows, LightJudges, LightTarget
 from facemeld.evaluation.pairs import MODES, MOST_NEIGHBOURS, Domain, Judges, PairScorer
 from facemeld.evaluation.pictures import as_levels, decode
 from facemeld.evaluation.plan import Plan
 from facemeld.evaluation.ranks import Ranks, joined_ranks
 from facemeld.files import write_whole
+from facemeld.fusion.skip_masks import load_masker
 from facemeld.networks.bundle import load_model
 
 FORMAT = 1
 RESULT = "evaluation.json"
 _REALS = 13  # stream of random_at
-_NOT_SCORES = ("source", "target", "mode", "examples")
+_NOT_SCORES = ("source", "target", "mode", "examples", "fakes", "reals")
 
 
 def run_plan(
@@ -85,6 +92,8 @@ class _Evaluation:
         self.networks = load_model(plan.model, device=self.device)
         self.size = self.networks.config.image_size
         self.batch = batch or fitting_batch(self.device, self.size)
+        masked = self.networks.config.skips == "masked"
+        self.masker = load_masker(plan.weights_dir) if masked else None
         self.hashes: dict[str, str] = {}
         self.reals: dict[int, FeatureSet] = {}
 
@@ -100,6 +109,7 @@ class _Evaluation:
                 outputs=self.plan.outputs,
                 seed=self.plan.seed,
                 batch=self.batch,
+                masker=self.masker,
                 progress=self._advance,
             )
             domains: dict[int, Domain] = {}
@@ -109,6 +119,7 @@ class _Evaluation:
                         domains[place] = self._domain(place, judges)
                 if source == target:
                     found: dict | list = scorer.reconstruction(domains[source])
+                    found["light"] = self._light(source, judges)
                 else:
                     count = len(self.plan.domains)
                     found = scorer.score(domains[source], domains[target], count)
@@ -125,7 +136,7 @@ class _Evaluation:
     def _fakes(self, unit: tuple[int, int]) -> int:
         source, target = unit
         if source == target:
-            return 0
+            return len(MODES) * FAKES if self._light_takes(target) else 0
         return len(MODES) * self.plan.outputs * len(self.plan.held_out.files[source])
 
     def _path(self, unit: tuple[int, int]) -> Path:
@@ -181,6 +192,31 @@ class _Evaluation:
             near=reals.some(MOST_NEIGHBOURS, random_at(self.plan.seed, place, _REALS)),
         )
 
+    @cached_property
+    def _pool(self) -> PictureStore:
+        return load_pictures(self.plan.pool, self.size)
+
+    def _light_takes(self, place: int) -> bool:
+        """Whether the light protocol's distance is measured for this target, too."""
+        return self.plan.protocol == "clean" and len(self.plan.reals.files[place]) >= 2 * FEWEST
+
+    def _light(self, place: int, judges: Judges) -> list[dict]:
+        """The target's distances by the light protocol; the same numbers as there."""
+        if not self._light_takes(place):
+            return []
+        plan = self.plan
+        with judges.clock("light protocol"):
+            reals = [FileRows(plan.reals.root, f, self.size) for f in plan.reals.files]
+            material = (plan.domains, self._pool.pictures, reals, place, FAKES, plan.seed)
+            target = LightTarget(LightJudges(judges.light, self.hashes["mobilenet_v2"]), *material)
+            fakes = target.judge(self.networks, judges.classifier, self.masker, self._advance)
+        rows = []
+        for mode in MODES:
+            score = dataclasses.asdict(score_of(target, mode, fakes[mode], judges.classifier))
+            rows.append({"target": plan.domains[place], "mode": mode})
+            rows[-1] |= {name: score[name] for name in ("fakes", "reals", *DISTANCES)}
+        return rows
+
     def _real_features(self, place: int, judges: Judges) -> FeatureSet:
         if place not in self.reals:
             with judges.clock("real features"):
@@ -212,11 +248,14 @@ class _Evaluation:
     def _assemble(self) -> dict:
         """All units in one result; the partial files go once it is written."""
         plan = self.plan
-        domains, pairs = [], []
+        domains, pairs, targets = [], [], []
         for unit in self.units:
             found = json.loads(self._path(unit).read_text(encoding="utf-8"))
-            domains += [found] if unit[0] == unit[1] else []
-            pairs += found if unit[0] != unit[1] else []
+            if unit[0] == unit[1]:
+                targets += found.pop("light")
+                domains.append(found)
+            else:
+                pairs += found
         times = [json.loads(p.read_text("utf-8")) for p in sorted(self.partial.glob("time-*.json"))]
         parts: dict[str, float] = {}
         for entry in times:
@@ -243,8 +282,9 @@ class _Evaluation:
             "seconds": round(sum(entry["seconds"] for entry in times) / self.ranks.size, 1),
             "seconds_by_part": {part: round(s, 1) for part, s in sorted(parts.items())},
             "fakes": sum(pair["fakes"] for pair in pairs),
-            "mean": {mode: _means([p for p in pairs if p["mode"] == mode]) for mode in MODES},
+            "mean": {mode: _means(pairs, targets, mode) for mode in MODES},
             "domains": domains,
+            "targets": targets,
             "pairs": [{k: v for k, v in p.items() if k != "examples"} for p in pairs],
         }
         text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -264,14 +304,17 @@ def fitting_batch(device: torch.device, image_size: int) -> int:
     return int(min(256, max(8, free / 2 // picture)))
 
 
-def _means(pairs: list[dict]) -> dict[str, float]:
-    """Mean of each score over the pairs that have it."""
-    names = [n for n in dict.fromkeys(n for p in pairs for n in p) if n not in _NOT_SCORES]
-    found = {}
-    for name in names:
-        values = [p[name] for p in pairs if p.get(name) is not None]
-        if values and name not in ("fakes", "reals"):
-            found[name] = float(np.mean(values))
+def _means(pairs: list[dict], targets: list[dict], mode: str) -> dict[str, float]:
+    """Mean of each score over the pairs that have it, of the light distances over the targets."""
+    found: dict[str, float] = {}
+    for rows in (pairs, targets):
+        mine = [row for row in rows if row["mode"] == mode]
+        for name in dict.fromkeys(name for row in mine for name in row):
+            values = [row[name] for row in mine if row.get(name) is not None]
+            if name not in _NOT_SCORES and values:
+                found[name] = float(np.mean(values))
+    if covered := [row["covered"] for row in targets if row["mode"] == mode]:
+        found["least_covered"] = min(covered)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 # expansion, channels out, blocks, stride of each stage
 _STAGES = (
@@ -22,7 +23,7 @@ def _unit(inputs: int, outputs: int, kernel: int, stride: int, groups: int) -> n
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs),
-        nn.ReLU6(),
+        nn.ReLU6(inplace=True),
     )
 
 
@@ -76,7 +77,16 @@ class MobileNetV2Features(nn.Module):
         return x.mean(dim=(2, 3))
 
     def load_published(self, weights: dict[str, Tensor]) -> None:
-        """Loads torchvision's ``mobilenet_v2`` state dict; the classifier's part is not needed."""
+        """Loads torchvision's ``mobilenet_v2`` state dict, folding batch norms into convolutions.
+
+        The classifier's part is not needed. Possible once.
+        """
         mine = self.state_dict()
         kept = {name: value for name, value in weights.items() if name in mine}
         self.load_state_dict(kept | {n: mine[n] for n in ("mean", "deviation")})
+        for part in [m for m in self.modules() if isinstance(m, nn.Sequential)]:
+            for index in range(1, len(part)):
+                if isinstance(part[index], nn.BatchNorm2d):
+                    part[index - 1] = fuse_conv_bn_eval(part[index - 1], part[index])
+                    part[index] = nn.Identity()
+        self.requires_grad_(False)  # the folded weights are new

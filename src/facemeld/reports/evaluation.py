@@ -15,26 +15,37 @@ from facemeld.reports.matrices import Matrix, matrix_panels
 from facemeld.reports.page import Page, Picture
 
 SCORES = {
-    "distance": "light Fréchet",
-    "floor": "floor",
-    "unedited": "unedited",
-    "covered": "covered",
-    "fid": "FID",
-    "kid": "KID x 1000",
-    "density": "density",
-    "coverage": "coverage",
-    "diversity": "diversity (LPIPS)",
-    "domain_accuracy": "domain accuracy",
-    "structure": "structure",
-    "retrieval": "retrieval",
-    "likeness": "likeness",
-    "pose_degrees": "pose, degrees",
-    "landmark_shift": "landmarks",
-    "smoothness": "smoothness",
+    "distance": ("light Fréchet", "Fréchet distance of MobileNetV2 features; not FID"),
+    "floor": ("floor", "the same between two halves of the real pictures"),
+    "unedited": ("unedited", "the same of the untouched sources"),
+    "covered": ("covered, %", "share of the way from unedited to floor"),
+    "least_covered": ("least covered, %", "the worst target domain"),
+    "fid": ("FID", "Fréchet distance of Inception features"),
+    "kid": ("KID x 1000", "kernel distance of Inception features"),
+    "density": ("density", "how deep the results lie among the real pictures"),
+    "coverage": ("coverage", "share of real pictures with a result nearby"),
+    "diversity": ("diversity (LPIPS)", "between the results of one source"),
+    "domain_accuracy": (
+        "domain accuracy, %",
+        "share that a classifier, trained on real pictures only, takes for the target",
+    ),
+    "domain_accuracy_of_real": ("of real ones, %", "domain accuracy of held-out real pictures"),
+    "structure": ("structure", "correlation of luminance gradients with the source"),
+    "nearer_to_own": (
+        "nearer to own, %",
+        "share nearer to their own reference than to a random other one; chance is 50",
+    ),
+    "retrieval": ("retrieval, %", "share nearer to it than to three others; chance is 25"),
+    "likeness": ("likeness", "how much nearer to it than to all others: 1 is the reference itself"),
+    "pose_degrees": ("pose, degrees", "between the heads of source and result"),
+    "landmark_shift": ("landmarks", "mean shift, in shares of the source's eye distance"),
+    "smoothness": ("smoothness", "of paths between two styles: 1 is even, 1/8 a jump"),
 }
-"""Columns of the tables in their order; see docs/evaluation.md."""
+"""Heading and meaning of the columns in their order; see docs/evaluation.md."""
 LOWER_IS_BETTER = ("distance", "fid", "kid", "pose_degrees", "landmark_shift")
-_FACTOR = {"kid": 1000.0}
+_PERCENT = ("covered", "least_covered", "domain_accuracy", "nearer_to_own", "retrieval")
+_PERCENT += ("domain_accuracy_of_real",)
+_FACTOR = {"kid": 1000.0} | dict.fromkeys(_PERCENT, 100.0)
 _RANKED = {
     "structure": "structure kept of the source",
     "likeness": "likeness to the reference",
@@ -76,21 +87,29 @@ def evaluation_page(result: dict, command: str) -> Page:
         )
     page.bullets(_facts(result))
     means = [{"mode": mode} | scores for mode, scores in result["mean"].items()]
-    page.heading("Means over all pairs")
-    page.table(*_table(means, ("mode",)))
+    page.heading("Means")
+    page.table(*score_table(means, ("mode",)))
+    page.bullets(_legend(means))
+    if targets := result["targets"]:
+        page.heading("Every target domain")
+        page.table(*score_table(targets, ("target", "mode", "fakes", "reals")))
     for mode in result["mean"]:
         pairs = [p for p in result["pairs"] if p["mode"] == mode]
         page.heading(f"Every pair, {mode} mode")
-        first = ("source", "target", "fakes", "reals")
-        page.table(*_table(pairs, tuple(n for n in first if n in pairs[0])))
-        if any("source" in pair for pair in pairs):
-            page.figure(_plot(pairs, mode))
+        counts = tuple(n for n in ("fakes", "reals") if n in pairs[0])
+        page.table(*score_table(pairs, ("source", "target", *counts)))
+        page.figure(_plot(pairs, mode))
     if result.get("domains"):
         page.heading("Held-out pictures of each domain")
         page.table(
-            ["domain", "pictures", "reconstruction (LPIPS)", "domain accuracy"],
+            ["domain", "pictures", "reconstruction (LPIPS)", "domain accuracy, %"],
             [
-                [d["domain"], d["held_out"], d["reconstruction"], d["domain_accuracy_of_real"]]
+                [
+                    d["domain"],
+                    d["held_out"],
+                    d["reconstruction"],
+                    100 * d["domain_accuracy_of_real"],
+                ]
                 for d in result["domains"]
             ],
             caption="Under their own styles; the accuracy is what real pictures reach.",
@@ -110,13 +129,25 @@ def _facts(result: dict) -> list[str]:
     names = ("image_size", "outputs", "seed", "fakes", "device", "ranks", "seconds", "facemeld")
     shown = {n.replace("_", " "): result[n] for n in names if result.get(n) is not None}
     facts.append(", ".join(f"{name} {value}" for name, value in shown.items()))
+    if result.get("left_out"):
+        facts.append(f"Not measured: {result['left_out']}")
     facts += [f"{name}: SHA-256 {h}" for name, h in result.get("networks_sha256", {}).items()]
     return facts
 
 
-def _table(rows: Sequence[dict], first: tuple[str, ...]) -> tuple[list[str], list[list]]:
+def _legend(rows: Sequence[dict]) -> list[str]:
+    """What the columns mean, and which end of them is good."""
+    return [
+        f"{title}: {meaning}" + ("; lower is better" if name in LOWER_IS_BETTER else "")
+        for name, (title, meaning) in SCORES.items()
+        if any(row.get(name) is not None for row in rows)
+    ]
+
+
+def score_table(rows: Sequence[dict], first: tuple[str, ...]) -> tuple[list[str], list[list]]:
+    """Columns and cells: ``first`` as they are, then every score that some row has."""
     scores = [n for n in SCORES if any(row.get(n) is not None for row in rows)]
-    columns = [*first, *(SCORES[n] for n in scores)]
+    columns = [*first, *(SCORES[n][0] for n in scores)]
     cells = [[*(row[n] for n in first), *(_scaled(n, row.get(n)) for n in scores)] for row in rows]
     return columns, cells
 
@@ -129,7 +160,7 @@ def _plot(pairs: list[dict], mode: str) -> Picture:
     names = list(dict.fromkeys([p["source"] for p in pairs] + [p["target"] for p in pairs]))
     names.sort()
     matrices = []
-    for score, title in SCORES.items():
+    for score, (title, _) in SCORES.items():
         values = {
             (p["source"], p["target"]): _scaled(score, p[score])
             for p in pairs

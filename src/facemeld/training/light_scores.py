@@ -12,11 +12,15 @@ from facemeld.data.folders import DomainFolders, scan_domains
 from facemeld.data.store import PictureStore, load_pictures
 from facemeld.errors import UserError
 from facemeld.evaluation.judges import load_mobilenet
-from facemeld.evaluation.light import FEWEST, quick
+from facemeld.evaluation.light import LightScorer, summary
+from facemeld.evaluation.light_plan import check_light_counts
+from facemeld.evaluation.light_target import LightJudges
+from facemeld.fusion.skip_masks import Masker
 from facemeld.networks.bundle import Networks
 
 FAKES = 200
 """Fakes a domain and mode."""
+_NOT_LOGGED = ("floor", "unedited", "domain_accuracy_of_real", "least_covered")
 
 
 class LightScores:
@@ -27,6 +31,7 @@ class LightScores:
         store: its training pictures, the reals.
         weights_dir: where to look first for the MobileNetV2 weights.
         device: where the networks are.
+        masker: of networks whose skips are masked.
 
     Raises:
         UserError: as ``check_light_scores``; unreadable pictures.
@@ -38,15 +43,25 @@ class LightScores:
         store: PictureStore,
         weights_dir: str | Path | None,
         device: torch.device,
+        masker: Masker | None,
     ) -> None:
-        self.held_out = load_pictures(_held_out(config), config.network.image_size)
-        own = [store.pictures[store.domains.index(name)] for name in self.held_out.domains]
-        self.reals = PictureStore(self.held_out.domains, own)
-        self.features, _ = load_mobilenet(device, weights_dir)
+        held_out = load_pictures(_held_out(config), config.network.image_size)
+        self.scorer = LightScorer(
+            LightJudges(*load_mobilenet(device, weights_dir)),
+            held_out,
+            [store.pictures[store.domains.index(name)] for name in held_out.domains],
+            fakes=FAKES,
+            masker=masker,
+        )
 
     def of(self, networks: Networks) -> dict[str, float]:
         """Means over the domains by name, the same sources and latent codes at every call."""
-        return quick(networks, self.features, self.held_out, self.reals, fakes=FAKES)
+        return {
+            f"light_{name}_{mode}": value
+            for mode, means in summary(self.scorer.score(networks)).items()
+            for name, value in means.items()
+            if name not in _NOT_LOGGED
+        }
 
 
 def check_light_scores(
@@ -57,18 +72,10 @@ def check_light_scores(
     Missing weights, fewer than two domains in ``samples_from``, too few training pictures.
     """
     find_weights("mobilenet-v2", weights_dir)
-    scored = _held_out(config).domains
-    few = [
-        f"{name} ({len(files)})"
-        for name, files in zip(folders.domains, folders.files)
-        if name in scored and len(files) < 2 * FEWEST
-    ]
-    if few:
-        raise UserError(
-            f"evaluate_every needs {2 * FEWEST} training pictures a domain: {', '.join(few)}",
-            where=config.data,
-            fix="add pictures, or evaluate_every = 0",
-        )
+    held_out = _held_out(config)
+    reals = [folders.files[folders.domains.index(name)] for name in held_out.domains]
+    own = DomainFolders(folders.root, held_out.domains, tuple(reals))
+    check_light_counts(held_out, own, fix="add pictures, or evaluate_every = 0")
 
 
 def _held_out(config: TrainingConfig) -> DomainFolders:

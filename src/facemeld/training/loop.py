@@ -195,7 +195,9 @@ class _Run:
         self.guard = StepGuard(self.device)
         self.light_scores: LightScores | None = None
         if config.evaluate_every and team.leads:
-            self.light_scores = LightScores(config, self.store, weights_dir, self.device)
+            self.light_scores = LightScores(
+                config, self.store, weights_dir, self.device, self.masker
+            )
 
     @property
     def pictures(self) -> int:
