@@ -10,6 +10,8 @@ from drawn_faces import write_faces
 
 from facemeld.cli import main
 from facemeld.cli.evaluate import _Progress
+from facemeld.data.catalogue import WEIGHTS
+from facemeld.evaluation import plan, run
 
 
 @pytest.fixture(scope="module")
@@ -27,36 +29,124 @@ def command(data: Path, resnet_model: Path, judges_dir: Path) -> list[str]:
 
 
 def test_clean_writes_numbers_and_a_report_that_names_the_command(
-    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(run, "FAKES", 20)
     out = tmp_path / "an evaluation"
     main([*command, "--protocol", "clean", "--outputs", "2", "--out", str(out)])
     told = capsys.readouterr()
     files = [out / name for name in ("evaluation.json", "report.md", "report.html")]
     assert told.out.split("\n")[:-1] == [str(file) for file in files]
-    assert "80/80 fakes" in told.err
+    assert "160/160 fakes" in told.err  # of the pairs, and of the light protocol
     result = json.loads(files[0].read_text(encoding="utf-8"))
     assert result["protocol"] == "clean" and result["people"] == []
     page = files[2].read_text(encoding="utf-8")
     again = page[page.index("The same again") :]
     assert "facemeld evaluate --data" in again and "--protocol clean --out &#x27;" in again
     assert "--outputs 2 --weights-dir" in again and "--fakes" not in again
+    # the distances to each target are those of the light protocol, from the same material
+    main([*command, "--fakes", "20", "--json"])
+    light = json.loads(capsys.readouterr().out)
+    assert [t["target"] for t in result["targets"]] == ["cat", "cat", "dog", "dog"]
+    ours, theirs = (
+        {(t["target"], t["mode"]): t["covered"] for t in found["targets"]}
+        for found in (result, light)
+    )
+    assert ours == pytest.approx(theirs, rel=1e-4)
+    assert result["mean"]["latent"]["covered"] == pytest.approx(
+        light["mean"]["latent"]["covered"], abs=1e-4
+    )
+    assert "covered, %" in page and "nearer to own, %" in page
     assert sorted(p.suffix for p in out.iterdir() if p.suffix == ".png") == [".png", ".png"]
 
 
-def test_light_prints_or_writes_one_file_or_a_folder(
+def test_light_prints_tables_or_writes_one_file_or_a_folder(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main([*command, "--fakes", "20"])
+    told = capsys.readouterr()
+    assert "not FID" in told.out and "80/80 fakes" in told.err
+    lines = [line.split() for line in told.out.splitlines()]
+    assert ["cat", "dog", "latent"] in [line[:3] for line in lines]
+    main([*command, "--fakes", "20", "--json"])
     printed = json.loads(capsys.readouterr().out)
-    assert "not FID" in printed["protocol"]
+    assert "not FID" in printed["measure"] and "examples" not in printed["pairs"][0]
+    pairs = {(p["source"], p["target"], p["mode"]): p for p in printed["pairs"]}
+    assert len(pairs) == 4 and 0 <= pairs["cat", "dog", "latent"]["domain_accuracy"] <= 1
     main([*command, "--fakes", "20", "--out", str(tmp_path / "scores.json")])
-    assert json.loads((tmp_path / "scores.json").read_text(encoding="utf-8")) == printed
-    main([*command, "--fakes", "20", "--out", str(tmp_path / "folder"), "--json"])
-    whole = json.loads(capsys.readouterr().out.partition("\n")[2])
-    assert whole["summary"] == printed
-    page = (tmp_path / "folder" / "report.html").read_text(encoding="utf-8")
+    assert same(tmp_path / "scores.json", printed)
+    capsys.readouterr()
+    out = tmp_path / "folder"
+    main([*command, "--fakes", "20", "--out", str(out)])
+    files = [str(out / name) for name in ("evaluation.json", "report.md", "report.html")]
+    assert capsys.readouterr().out.splitlines() == files
+    assert same(out / "evaluation.json", printed)
+    page = (out / "report.html").read_text(encoding="utf-8")
     assert "These are not FID" in page and "light Fréchet" in page and ">FID<" not in page
+    assert page.count("data:image/png") == 2  # a plot for each mode
+    assert "Best and worst by likeness" in page and "data:image/jpeg" in page
+
+
+def same(file: Path, result: dict) -> bool:
+    """Whether a file holds a result, its time apart."""
+    written = json.loads(file.read_text(encoding="utf-8"))
+    return written | {"seconds": 0} == result | {"seconds": 0}
+
+
+def test_head_pose_is_measured_where_it_can_be_and_else_said_not_to_be(
+    data: Path,
+    judges_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+) -> None:
+    options = ["--fakes", "20", "--json", "--people", "cat", "dog"]
+    main([*command, *options])
+    told = json.loads(capsys.readouterr().out)
+    assert told["people"] == ["cat", "dog"] and told["mean"]["latent"]["pose_degrees"] > 0
+    # without the network: refused if asked for, else said
+    few = tmp_path / "weights"
+    few.mkdir()
+    name = WEIGHTS["mobilenet-v2"].file
+    (few / name).symlink_to(judges_dir / name)
+    monkeypatch.setenv("FACEMELD_HOME", str(tmp_path / "home"))
+    command[command.index("--weights-dir") + 1] = str(few)
+    with pytest.raises(SystemExit):
+        main([*command, *options])
+    assert "facemeld download head-pose" in capsys.readouterr().err
+    monkeypatch.setattr(plan, "PEOPLE", frozenset({"cat", "dog"}))
+    main([*command, "--fakes", "20", "--json"])
+    told = capsys.readouterr()
+    assert "Not measured: head pose" in told.err
+    assert "head pose" in json.loads(told.out)["left_out"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "option", "others"),
+    [
+        ("light", "outputs", "clean or starganv2"),
+        ("light", "sources", "clean or starganv2"),
+        ("clean", "fakes", "light"),
+        ("starganv2", "fakes", "light"),
+    ],
+)
+def test_options_of_another_protocol_are_refused(
+    command: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    protocol: str,
+    option: str,
+    others: str,
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--protocol", protocol, f"--{option}", "50", "--out", str(tmp_path / "o")])
+    assert caught.value.code == 2
+    told = capsys.readouterr().err
+    assert f"the {protocol} protocol has no {option}" in told and f"--protocol {others}" in told
 
 
 def test_progress_tells_the_time_left(

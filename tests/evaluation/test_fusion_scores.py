@@ -195,6 +195,30 @@ def test_reconstruction(world) -> None:
     assert max(gaps[:2]) < 1e-6 and gaps[2] > 0.05
 
 
+class Masked(Mixer):
+    """A model that returns its mask, and cannot do without one."""
+
+    def __init__(self) -> None:
+        super().__init__(CASES["grey"])
+
+    def decode(self, content: Tensor, styles: Tensor, masks: Tensor) -> Tensor:
+        return masks[:, :1].expand(-1, 3, -1, -1)
+
+
+def test_masked_models_get_masks_of_their_sources(world) -> None:
+    judges, domains = world
+
+    def luminance(pictures: Tensor) -> Tensor:
+        return pictures.mean(dim=1, keepdim=True).expand(-1, 2, -1, -1)
+
+    scorer = PairScorer(
+        Masked(), judges, protocol="clean", people=(), outputs=2, seed=0, batch=5, masker=luminance
+    )
+    for found in scorer.score(domains[0], domains[1], 2):
+        assert found["structure"] == pytest.approx(1, abs=1e-2)
+    scorer.reconstruction(domains[0])
+
+
 def test_results_do_not_depend_on_the_batch(world, scores: dict) -> None:
     again = score(world, CASES["blend"], batch=12)[1]
     for name, value in scores["blend"].items():

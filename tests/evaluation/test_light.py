@@ -198,6 +198,40 @@ def test_a_scorer_measures_every_model_with_the_same_material(
         assert scorer.score(model) == evaluate(model, *folders, fakes=FAKES)
 
 
+class Masked(Oracle):
+    """A model that returns its mask."""
+
+    def decode(self, content: Tensor, styles: Tensor, masks: Tensor) -> Tensor:
+        return masks[:, :1].expand(-1, 3, -1, -1)
+
+
+def test_masked_models_get_masks_of_their_sources(
+    evaluate: Callable, folders: tuple[Path, Path]
+) -> None:
+    held_out, reals = (load_pictures(scan_domains(folder), SIDE) for folder in folders)
+    judges = LightJudges(*load_mobilenet("cpu", evaluate.keywords["weights_dir"]))
+
+    def luminance(pictures: Tensor) -> Tensor:
+        return pictures.mean(dim=1, keepdim=True).expand(-1, 2, -1, -1)
+
+    scorer = LightScorer(judges, held_out, reals.pictures, fakes=20, masker=luminance)
+    for score in scorer.score(Masked()):
+        assert score.structure == pytest.approx(1, abs=1e-2)
+
+
+def test_a_masked_model_without_a_landmark_network_is_refused(
+    evaluate: Callable,
+    folders: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("FACEMELD_HOME", str(tmp_path))
+    networks = Oracle()
+    networks.config = dataclasses.replace(Oracle.config, skips="masked")
+    with pytest.raises(UserError, match="skips need masks of the face"):
+        evaluate(networks, *folders)
+
+
 def test_features_of_real_pictures_come_from_the_disk_the_next_time(
     evaluate: Callable, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

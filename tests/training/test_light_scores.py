@@ -72,14 +72,14 @@ def test_scores_of_the_average_are_logged(
         facemeld.evaluate(
             load_model(model), held_out, config.data, fakes=FAKES, weights_dir=weights_dir
         )
-    )["mean"]
+    )
     assert set(found) == {
         f"evaluation/light_{name}_{mode}"
         for mode, names in (
-            ("reference", ("distance", "covered", "structure", "retrieval")),
-            ("latent", ("distance", "covered", "structure")),
+            ("reference", ("likeness", "nearer_to_own", "retrieval")),
+            ("latent", ()),
         )
-        for name in names
+        for name in ("distance", "covered", "structure", "domain_accuracy", *names)
     }
     for mode in ("reference", "latent"):
         logged = found[f"evaluation/light_distance_{mode}"]
@@ -104,7 +104,7 @@ def test_what_would_stop_an_evaluation_is_told_before_the_run(
         (dict(samples_from=""), "evaluate_every needs samples_from"),
         (dict(evaluate_every=20), r"multiple of log_every \(8\)"),
         (dict(evaluate_every=-8), "evaluate_every"),
-        (dict(data=str(few)), r"needs 40 training pictures a domain: cat \(39\)"),
+        (dict(data=str(few)), r"fewer than 40 real pictures: cat \(39\)"),
         (dict(samples_from=str(other)), "held-out pictures of 2 of the run's domains"),
     ):
         with pytest.raises(UserError, match=message):
