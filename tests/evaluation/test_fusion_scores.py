@@ -57,7 +57,7 @@ class Mixer(nn.Module):
         return self.mix(content, styles.view_as(content))
 
     def forward(self, pictures: Tensor, styles: Tensor, masks: None) -> Tensor:
-        return self.decode(pictures, styles)
+        return self.decode(pictures, styles, masks)
 
     def mapping_network(self, latents: Tensor, labels: Tensor) -> Tensor:
         return torch.zeros(len(latents), 3 * SIDE * SIDE)

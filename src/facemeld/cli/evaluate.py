@@ -123,15 +123,14 @@ def _light(model: str, held_out: Path, reals: Path, options: dict) -> dict:
 
 
 def _print(result: dict, as_json: bool) -> None:
-    from facemeld.reports.evaluation import score_table
+    from facemeld.reports.evaluation import mean_table, score_table
     from facemeld.reports.page import text_table
 
     if as_json:
         print(_as_json(result))
         return
-    means = [{"mode": mode} | scores for mode, scores in result["mean"].items()]
-    print(f"Light protocol: {result['measure']}. Means over the target domains:")
-    print(text_table(*score_table(means, ("mode",))))
+    print(f"Light protocol: {result['measure']}. Means over the target domains:\n")
+    print(text_table(*mean_table(result["mean"])))
     for first in (("target", "mode"), ("source", "target", "mode")):
         rows = result["targets" if len(first) == 2 else "pairs"]
         print("\n" + text_table(*score_table(rows, first)))

@@ -86,13 +86,11 @@ def evaluation_page(result: dict, command: str) -> Page:
             "few fakes come out too large; compare them only with runs of the same size."
         )
     page.bullets(_facts(result))
-    means = [{"mode": mode} | scores for mode, scores in result["mean"].items()]
     page.heading("Means")
-    page.table(*score_table(means, ("mode",)))
-    page.bullets(_legend(means))
+    page.table(*mean_table(result["mean"]))
     if targets := result["targets"]:
         page.heading("Every target domain")
-        page.table(*score_table(targets, ("target", "mode", "fakes", "reals")))
+        page.table(*score_table(targets, ("target", "mode", "reals")))
     for mode in result["mean"]:
         pairs = [p for p in result["pairs"] if p["mode"] == mode]
         page.heading(f"Every pair, {mode} mode")
@@ -119,7 +117,7 @@ def evaluation_page(result: dict, command: str) -> Page:
         page.heading("Where the time went")
         page.table(["part", "seconds"], [[p, s] for p, s in parts.items()])
     page.heading("The same again")
-    page.text(command)
+    page.code(command)
     return page
 
 
@@ -135,13 +133,15 @@ def _facts(result: dict) -> list[str]:
     return facts
 
 
-def _legend(rows: Sequence[dict]) -> list[str]:
-    """What the columns mean, and which end of them is good."""
-    return [
-        f"{title}: {meaning}" + ("; lower is better" if name in LOWER_IS_BETTER else "")
-        for name, (title, meaning) in SCORES.items()
-        if any(row.get(name) is not None for row in rows)
-    ]
+def mean_table(means: dict[str, dict]) -> tuple[list[str], list[list]]:
+    """Columns and cells: a row for each score that some mode has, with what it means."""
+    rows = []
+    for name, (title, meaning) in SCORES.items():
+        values = [_scaled(name, scores.get(name)) for scores in means.values()]
+        if any(value is not None for value in values):
+            lower = "; lower is better" if name in LOWER_IS_BETTER else ""
+            rows.append([title, *values, meaning + lower])
+    return ["score", *means, "what it is"], rows
 
 
 def score_table(rows: Sequence[dict], first: tuple[str, ...]) -> tuple[list[str], list[list]]:

@@ -28,9 +28,11 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 caption { text-align: left; padding: .3rem 0; color: #555; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #e4e4e4; text-align: left;
   vertical-align: top; }
-thead th { border-bottom: 2px solid #999; }
+thead th { border-bottom: 2px solid #999; vertical-align: bottom; }
 tbody th { font-weight: normal; white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; }
+thead th.number { white-space: normal; }
+pre { background: #f4f4f4; padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 figure { margin: 1.5rem 0; }
 figcaption { color: #555; font-size: .9rem; }
 img { display: block; max-width: 100%; height: auto; }
@@ -92,6 +94,10 @@ class Page:
     def text(self, text: str) -> None:
         """A paragraph."""
         self._add(markdown_text(text), f"<p>{html_text(text)}</p>")
+
+    def code(self, text: str) -> None:
+        """One line to be copied."""
+        self._add(f"    {_one_line(text)}", f"<pre><code>{html_text(text)}</code></pre>")
 
     def bullets(self, items: Sequence[str]) -> None:
         """A list; nothing if it has no items."""
