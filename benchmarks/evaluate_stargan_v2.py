@@ -177,6 +177,10 @@ def ours(model: str, data: Path, out: Path, outputs: int, weights: Path) -> tupl
     return began.passed(), result
 
 
+def _tell(name: str, spent: Spent) -> None:
+    print(f"{name}: {spent.wall:.1f} s, {spent.processor:.1f} s of processor time", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", type=Path, required=True, help="checkout of clovaai/stargan-v2")
@@ -196,13 +200,14 @@ def main() -> None:
         subset(arguments.data, data, arguments.count, arguments.reals, arguments.domains)
         write_weights(weights)
         own, result = ours(model, data, folder / "ours", arguments.outputs, weights)
+        _tell("ours", own)
+        print("ours by part:", result["seconds_by_part"])
         again, _ = ours(model, data, folder / "again", arguments.outputs, weights)
+        _tell("ours, reals cached", again)
         theirs, fixed = official(peer, model, data, folder / "theirs", arguments.outputs)
     parts = result["seconds_by_part"]
     growing = theirs.wall - sum(fixed.values()), own.wall - sum(parts[part] for part in FIXED)
-    for name, spent in (("ours", own), ("ours, reals cached", again), ("official", theirs)):
-        print(f"{name}: {spent.wall:.1f} s, {spent.processor:.1f} s of processor time")
-    print("ours by part:", parts)
+    _tell("official", theirs)
     print("official, what does not grow:", {name: round(s, 1) for name, s in fixed.items()})
     ratio = theirs.wall / own.wall
     print(f"ratio {ratio:.2f}, of processor time {theirs.processor / own.processor:.2f}")

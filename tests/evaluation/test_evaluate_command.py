@@ -146,7 +146,7 @@ def test_options_of_another_protocol_are_refused(
         main([*command, "--protocol", protocol, f"--{option}", "50", "--out", str(tmp_path / "o")])
     assert caught.value.code == 2
     told = capsys.readouterr().err
-    assert f"the {protocol} protocol has no {option}" in told and f"--protocol {others}" in told
+    assert f"the {protocol} protocol has no --{option}" in told and f"--protocol {others}" in told
 
 
 def test_progress_tells_the_time_left(

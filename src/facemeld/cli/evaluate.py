@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import os
 import shlex
 import sys
 import time
@@ -56,8 +57,8 @@ def evaluate(
     for name, protocols in _ONLY.items():
         if given[name] is not None and protocol not in protocols:
             raise UserError(
-                f"the {protocol} protocol has no {name}",
-                where=f"--{name}",
+                f"the {protocol} protocol has no --{name}",
+                where="facemeld evaluate",
                 fix=f"leave it out, or choose --protocol {' or '.join(protocols)}",
             )
     from facemeld.evaluation.plan import find_splits
@@ -69,7 +70,11 @@ def evaluate(
     whole = out is not None and (protocol != "light" or out.suffix != ".json")
     if whole:
         check_plotting()
+        if out.exists() and not out.is_dir():
+            raise UserError("not a folder", where=str(out), fix="name a folder with --out")
     if protocol == "light":
+        if int(os.environ.get("RANK", 0)):  # one process under torchrun is enough for it
+            return
         held_out, real_folder = find_splits(data, reals)
         result = _light(model, held_out, real_folder, options)
     elif out is None:
@@ -157,11 +162,17 @@ def _full(
     plan = make_plan(protocol, model, data, reals, **options)
     from facemeld.evaluation.run import run_plan
 
-    progress = _Progress("fakes")
+    reals, fakes = _Progress("real pictures"), _Progress("fakes")
+
+    def show(done: int, total: int) -> None:
+        reals.close()
+        fakes(done, total)
+
     try:
-        return run_plan(plan, out, progress=progress)
+        return run_plan(plan, out, progress=show, reals_progress=reals)
     finally:
-        progress.close()
+        reals.close()
+        fakes.close()
 
 
 def _write(result: dict, command: str, out: Path, as_json: bool) -> None:

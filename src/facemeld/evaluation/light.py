@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 import facemeld
+from facemeld.data.catalogue import WEIGHTS
 from facemeld.data.store import PictureStore, load_pictures
 from facemeld.evaluation.distances import frechet_distance
 from facemeld.evaluation.fusion_scores import DomainClassifier
@@ -265,6 +266,7 @@ def report_of(
     scores: list[DomainScore], plan: LightPlan, *, model: Path, sha256: str, image_size: int
 ) -> dict:
     """The scores in the form of the other protocols' results, JSON-able but for its examples."""
+    networks = ["mobilenet-v2", *(["head-pose"] if len(plan.people) > 1 else [])]
     targets, pairs = [], []
     for score in scores:
         row = dataclasses.asdict(score)
@@ -279,6 +281,7 @@ def report_of(
         "held_out": str(plan.held_out.root),
         "reals": str(plan.reals.root),
         "pictures_sha256": plan.hashes,
+        "networks_sha256": {name: WEIGHTS[name].sha256 for name in networks},
         "fakes": sum(score.fakes for score in scores),
         "seed": plan.seed,
         "people": list(plan.people),

@@ -43,6 +43,7 @@ from facemeld.networks.bundle import load_model
 
 FORMAT = 1
 RESULT = "evaluation.json"
+_DECODED = 1024  # real pictures in memory at a time
 _REALS = 13  # stream of random_at
 _NOT_SCORES = ("source", "target", "mode", "examples", "fakes", "reals")
 
@@ -52,6 +53,7 @@ def run_plan(
     out: Path,
     *,
     progress: Callable[[int, int], object] = lambda done, total: None,
+    reals_progress: Callable[[int, int], object] = lambda done, total: None,
     batch: int | None = None,
 ) -> dict | None:
     """Carries a plan out and writes ``out/evaluation.json``; goes on where it was cut.
@@ -60,13 +62,14 @@ def run_plan(
         plan: see ``make_plan``.
         out: folder; under torchrun one that all ranks reach.
         progress: called with fakes done and fakes in all, of this process.
+        reals_progress: before that, of the real pictures that are not in the cache yet.
         batch: sources at a time; by default as many as memory is good for.
 
     Returns:
         The result with its examples; None in processes that do not lead.
     """
     with joined_ranks() as ranks:
-        return _Evaluation(plan, out, ranks, progress, batch).go()
+        return _Evaluation(plan, out, ranks, progress, reals_progress, batch).go()
 
 
 class _Evaluation:
@@ -76,11 +79,12 @@ class _Evaluation:
         out: Path,
         ranks: Ranks,
         progress: Callable[[int, int], object],
+        reals_progress: Callable[[int, int], object],
         batch: int | None,
     ) -> None:
         self.plan, self.out, self.ranks = plan, out, ranks
         self.partial = out / f"partial-{plan.fingerprint}"
-        self.progress = progress
+        self.progress, self.reals_progress = progress, reals_progress
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         count = len(plan.domains)
         pairs = [(s, t) for t in range(count) for s in range(count) if s != t]
@@ -95,6 +99,7 @@ class _Evaluation:
         masked = self.networks.config.skips == "masked"
         self.masker = load_masker(plan.weights_dir) if masked else None
         self.hashes: dict[str, str] = {}
+        self.looked = 0
         self.reals: dict[int, FeatureSet] = {}
 
     def go(self) -> dict | None:
@@ -157,7 +162,7 @@ class _Evaluation:
             head, self.hashes["head_geometry"] = load_head_geometry(device, plan.weights_dir)
         judges = Judges(inception, lpips, light, head)
         for place in self.ranks.share(list(range(len(plan.domains)))):
-            self._real_features(place, judges)
+            self._real_features(place, judges, self._look)
         self.ranks.wait()  # the other ranks' share is in the cache now
         rows = [self._light_of_reals(place, judges) for place in range(len(plan.domains))]
         labels = torch.arange(len(rows)).repeat_interleave(torch.tensor([len(r) for r in rows]))
@@ -217,27 +222,47 @@ class _Evaluation:
             rows[-1] |= {name: score[name] for name in ("fakes", "reals", *DISTANCES)}
         return rows
 
-    def _real_features(self, place: int, judges: Judges) -> FeatureSet:
+    def _look(self, pictures: int) -> None:
+        self.looked += pictures
+        mine = self.ranks.share(list(self.plan.reals.files))
+        self.reals_progress(self.looked, sum(map(len, mine)))
+
+    def _real_features(
+        self, place: int, judges: Judges, done: Callable[[int], object] = lambda pictures: None
+    ) -> FeatureSet:
         if place not in self.reals:
             with judges.clock("real features"):
-                found = self._cached(place, "inception", judges.inception.features)
+                found = self._cached(place, "inception", judges.inception.features, done)
                 self.reals[place] = FeatureSet(found)
         return self.reals[place]
 
     def _light_of_reals(self, place: int, judges: Judges) -> Tensor:
         with judges.clock("real features"):
-            found = self._cached(place, "mobilenet_v2", lambda x: judges.light(x / 127.5 - 1))
+            found = self._cached(
+                place, "mobilenet_v2", lambda x: judges.light(x / 127.5 - 1), lambda pictures: None
+            )
         return torch.from_numpy(found)
 
-    def _cached(self, place: int, network: str, features: Callable[[Tensor], Tensor]) -> np.ndarray:
+    def _cached(
+        self,
+        place: int,
+        network: str,
+        features: Callable[[Tensor], Tensor],
+        done: Callable[[int], object],
+    ) -> np.ndarray:
         plan, files = self.plan, self.plan.reals.files[place]
         content = plan.hashes[f"reals/{plan.domains[place]}"]
         key = (content, self.hashes[network], plan.protocol, str(self.size), str(FORMAT))
 
         def compute() -> np.ndarray:
-            pictures = decode(files, self.size, plan.protocol)
-            with torch.inference_mode():
-                return torch.cat([features(b).cpu() for b in self._batches(pictures)]).numpy()
+            found = []
+            for start in range(0, len(files), _DECODED):
+                pictures = decode(files[start : start + _DECODED], self.size, plan.protocol)
+                for batch in self._batches(pictures):
+                    with torch.inference_mode():
+                        found.append(features(batch).cpu())
+                    done(len(batch))
+            return torch.cat(found).numpy()
 
         return cached_features(key, len(files), compute)
 
