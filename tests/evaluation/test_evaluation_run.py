@@ -164,7 +164,10 @@ def test_the_paper_protocol_has_no_kernel_distance(
 ) -> None:
     plan = make_plan("starganv2", resnet_model, data, outputs=2, weights_dir=judges_dir)
     assert not plan.whole and plan.people == ()
-    found = run_plan(plan, tmp_path)
+    looked: list[tuple[int, int]] = []
+    found = run_plan(plan, tmp_path, reals_progress=lambda *now: looked.append(now))
+    assert looked[-1] == (2 * REALS, 2 * REALS) and looked == sorted(looked)
+    assert found["targets"] == []  # the light protocol's distances are none of the paper's
     assert all("kid" not in p and p["fid"] > 0 for p in found["pairs"])
     assert "pose_degrees" not in found["mean"]["latent"]
 

@@ -109,12 +109,7 @@ def make_plan(
     held_out_root, real_root = find_splits(data, reals)
     pool, real_folders = scan_both(held_out_root, real_root, config.domains)
     people = people_among(pool.domains, people)
-    inception = INCEPTION["fid" if protocol == "clean" else "torchvision"]
-    needed = [inception, PERCEPTUAL, ("mobilenet-v2",)]
-    needed += [("head-pose",)] if len(people) > 1 else []
-    for names in needed:
-        if first_weights(names, weights_dir)[0] == "lpips-alexnet":
-            find_weights("alexnet", weights_dir)
+    find_judges(protocol, weights_dir, heads=len(people) > 1)
     check_masks(config, weights_dir)
     held_out = _evenly(pool, sources)
     _check_counts(held_out, real_folders)
@@ -131,6 +126,16 @@ def make_plan(
         Path(weights_dir) if weights_dir else None,
         {"model": hash_model(folder)} | hash_pictures(pool, real_folders),
     )
+
+
+def find_judges(protocol: str, weights_dir: str | Path | None, *, heads: bool = False) -> None:
+    """Raises a UserError if the weights of a judging network are missing or damaged."""
+    inception = INCEPTION["fid" if protocol == "clean" else "torchvision"]
+    needed = [inception, PERCEPTUAL, ("mobilenet-v2",)]
+    needed += [("head-pose",)] if heads else []
+    for names in needed:
+        if first_weights(names, weights_dir)[0] == "lpips-alexnet":
+            find_weights("alexnet", weights_dir)
 
 
 def find_splits(data: str | Path, reals: str | Path | None) -> tuple[Path, Path]:
