@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from drawn_faces import write_faces
 from facemeld.cli import main
 from facemeld.cli.evaluate import _Progress
 from facemeld.data.catalogue import WEIGHTS
-from facemeld.evaluation import plan, run
+from facemeld.evaluation import bench, plan, run
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +166,23 @@ def test_progress_tells_the_time_left(
         "300/700 fakes, about 0.7 min left",
         "700/700 fakes, about 0.0 min left",
     ]
+
+
+def test_bench_tells_where_the_time_of_a_fake_goes(
+    resnet_model: Path,
+    judges_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bench, "bench", functools.partial(bench.bench, sources=10, outputs=2))
+    command = ["bench", "evaluate", "--model", str(resnet_model), "--weights-dir", str(judges_dir)]
+    main([*command, "--batch-size", "16", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["measured"] == "evaluate" and told["batch"] == 16
+    parts = [told[f"milliseconds in {name}"] for name in ("inception", "lpips", "generator")]
+    assert 0 < sum(parts) < told["milliseconds_per_picture"]
+    assert told["pictures_per_second"] == pytest.approx(1000 / told["milliseconds_per_picture"])
+    assert {"gflop_per_picture", "fraction_of_peak", "peak_memory_mb"} <= set(told)
+    with pytest.raises(SystemExit):
+        main([*command, "--batch-size", "0"])
+    assert "batch_size is 0" in capsys.readouterr().err

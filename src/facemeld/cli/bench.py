@@ -9,7 +9,7 @@ import dataclasses
 import json as json_format
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
@@ -124,6 +124,40 @@ def bench_data(
             data, Path(folder), image_size=image_size, batch_size=batch_size, seconds=seconds
         )
     _tell("data", cost, facts, as_json=json)
+
+
+@bench.command(name="evaluate")
+def bench_evaluate(
+    model: str = "faces",
+    protocol: Literal["clean", "starganv2"] = "clean",
+    batch_size: int | None = None,
+    weights_dir: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Fakes of one pair of domains: making and judging them, and where the time goes.
+
+    Args:
+        model: bundled model or model folder.
+        protocol: which Inception judges.
+        batch_size: sources at a time; by default what an evaluation takes here.
+        weights_dir: folder to look in first for published weights.
+        json: print as JSON.
+    """
+    _check_above_zero(batch_size=batch_size)
+    from facemeld.evaluation.plan import find_judges
+
+    find_judges(protocol, weights_dir)
+    from facemeld.evaluation.bench import bench as measure
+    from facemeld.training.measure import Cost
+
+    found = measure(model, protocol=protocol, batch=batch_size, weights_dir=weights_dir)
+    parts = found.pop("milliseconds_by_part")
+    shared = ("pictures_per_second", "milliseconds_per_picture", "peak_memory_mb")
+    cost = Cost(
+        **{name: found.pop(name) for name in shared}, gflop_per_picture=None, fraction_of_peak=None
+    )
+    facts = found | {f"milliseconds in {part}": spent for part, spent in parts.items()}
+    _tell("evaluate", cost, facts, as_json=json)
 
 
 def _check_above_zero(**values: float | None) -> None:
