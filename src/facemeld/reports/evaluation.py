@@ -22,6 +22,7 @@ SCORES = {
     "least_covered": ("least covered, %", "the worst target domain"),
     "fid": ("FID", "Fréchet distance of Inception features"),
     "kid": ("KID x 1000", "kernel distance of Inception features"),
+    "kid_deviation": ("KID deviation x 1000", "of it, over random subsets"),
     "density": ("density", "how deep the results lie among the real pictures"),
     "coverage": ("coverage", "share of real pictures with a result nearby"),
     "diversity": ("diversity (LPIPS)", "between the results of one source"),
@@ -42,10 +43,11 @@ SCORES = {
     "smoothness": ("smoothness", "of paths between two styles: 1 is even, 1/8 a jump"),
 }
 """Heading and meaning of the columns in their order; see docs/evaluation.md."""
+_NOT_DRAWN = ("kid_deviation",)
 LOWER_IS_BETTER = ("distance", "fid", "kid", "pose_degrees", "landmark_shift")
 _PERCENT = ("covered", "least_covered", "domain_accuracy", "nearer_to_own", "retrieval")
 _PERCENT += ("domain_accuracy_of_real",)
-_FACTOR = {"kid": 1000.0} | dict.fromkeys(_PERCENT, 100.0)
+_FACTOR = {"kid": 1000.0, "kid_deviation": 1000.0} | dict.fromkeys(_PERCENT, 100.0)
 _RANKED = {
     "structure": "structure kept of the source",
     "likeness": "likeness to the reference",
@@ -164,7 +166,7 @@ def _plot(pairs: list[dict], mode: str) -> Picture:
         values = {
             (p["source"], p["target"]): _scaled(score, p[score])
             for p in pairs
-            if p.get(score) is not None
+            if p.get(score) is not None and score not in _NOT_DRAWN
         }
         if values:
             matrices.append(Matrix(title, values, score in LOWER_IS_BETTER))
