@@ -89,7 +89,7 @@ def _align_file(source: Path, out: Path, options, weights_dir: Path | None, json
     from facemeld.faces.templates import official_template
     from facemeld.files import write_whole
     from facemeld.images.read import read_picture, shown
-    from facemeld.images.write import FORMAT_OF_SUFFIX, encode_picture
+    from facemeld.images.write import encode_photograph
 
     check_target(out)
     if out.resolve() == source.resolve():
@@ -101,8 +101,7 @@ def _align_file(source: Path, out: Path, options, weights_dir: Path | None, json
     for picture, how in align_photograph(read_picture(source), options, finder, target):
         number = len(entries) + 1
         path = out if number == 1 else out.with_stem(f"{out.stem}.face{number}")
-        kind = FORMAT_OF_SUFFIX[path.suffix.lower()]
-        content = encode_picture(picture, kind, settings=None, synthetic=False)
+        content = encode_photograph(picture, path.suffix.lower())
         write_whole(path, lambda partial, content=content: partial.write_bytes(content))
         entries.append({"file": str(path)} | entry_of(how))
     if not entries:

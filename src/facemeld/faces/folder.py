@@ -26,7 +26,7 @@ from facemeld.faces.templates import official_template
 from facemeld.files import write_whole
 from facemeld.images.read import is_picture_name, read_picture, shown
 from facemeld.images.sheet import sheet
-from facemeld.images.write import encode_picture
+from facemeld.images.write import encode_photograph
 
 RECORD = "faces.jsonl"
 SHEET = "sheet.png"
@@ -165,7 +165,7 @@ def _align_one(
     for picture, how in align_photograph(photograph, options, finder, target):
         found += 1
         path = f"{name}.png" if found == 1 else f"{name}.face{found}.png"
-        content = encode_picture(picture, "PNG", settings=None, synthetic=False)
+        content = encode_photograph(picture, ".png")
         write_whole(out / path, lambda partial: partial.write_bytes(content))
         about = {"source": file, "face": found, "file": path, "photograph": photograph.size}
         yield about | entry_of(how)
@@ -278,7 +278,7 @@ def _write_sheet(out: Path, entries: list[dict]) -> None:
         picture.thumbnail((_SHEET_CELL, _SHEET_CELL), Image.Resampling.LANCZOS)
         pictures.append(picture)
     rows = [pictures[i : i + _SHEET_COLUMNS] for i in range(0, len(pictures), _SHEET_COLUMNS)]
-    content = encode_picture(sheet(rows, cell=_SHEET_CELL), "PNG", settings=None, synthetic=False)
+    content = encode_photograph(sheet(rows, cell=_SHEET_CELL), ".png")
     write_whole(out / SHEET, lambda partial: partial.write_bytes(content))
 
 
