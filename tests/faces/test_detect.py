@@ -55,6 +55,14 @@ def test_finds_the_same_face_in_a_huge_and_in_a_tiny_picture(finder):
         assert np.linalg.norm(np.array(face.points) - known, axis=1).mean() < 0.07 * side
 
 
+def test_what_yunet_does_not_see_is_no_person():
+    finder = FaceFinder("auto")
+    scene = photograph(placed(220, 300, 150), (600, 400))
+    assert [face.kind for face in finder.find(scene)] == ["human"]
+    finder._yunet = lambda pixels: []
+    assert [face for face in finder.find(scene) if face.kind == "human"] == []
+
+
 def test_finds_nothing_in_a_plain_picture(finder):
     assert finder.find(Image.new("RGB", (300, 200), "grey")) == []
     assert finder.find(Image.new("RGB", (1, 1))) == []
