@@ -170,9 +170,9 @@ def high_pass(x: Tensor) -> Tensor:
 
 
 def unit_rms(styles: Tensor) -> Tensor:
-    """Scales each style code to unit mean square. B S -> B S, fp32."""
+    """Scales each style code to unit mean square. … S -> … S, fp32."""
     styles = styles.float()
-    return styles * torch.rsqrt(styles.square().mean(dim=1, keepdim=True) + 1e-6)
+    return styles * torch.rsqrt(styles.square().mean(dim=-1, keepdim=True) + 1e-6)
 
 
 def of_domain(outputs: Tensor, domains: Tensor) -> Tensor:
