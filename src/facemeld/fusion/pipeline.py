@@ -5,7 +5,7 @@ Shapes: pictures B 3 H W in [-1, 1], style codes B S, latent codes B Z, domains 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from PIL import Image
 from facemeld.config import LEVELS
 from facemeld.errors import UserError
 from facemeld.fusion.backends import Backend
+from facemeld.fusion.choice import open_backend
 from facemeld.fusion.encodings import Encodings
 from facemeld.fusion.face_parts import FaceParts
 from facemeld.fusion.inputs import (
@@ -85,20 +86,39 @@ class FusionPipeline:
         model: str | Path = "faces",
         *,
         device: str | torch.device = "cpu",
+        backend: str = "torch",
+        precision: str = "fp32",
+        compile: bool = False,
         weights_dir: str | Path | None = None,
+        on_note: Callable[[str], None] = lambda text: None,
     ) -> FusionPipeline:
         """Loads a bundled model by its name, or a model folder.
 
-        Raises:
-            UserError: there is no such model, or the folder is damaged.
-        """
-        from facemeld.fusion.torch_backend import TorchBackend
-        from facemeld.networks.bundle import load_model
+        Args:
+            model: the name or the folder.
+            device: of PyTorch.
+            backend: what computes: ``torch``, ``onnx`` or ``openvino`` for a model with graphs (see
+                `facemeld export`), or ``auto``, the fastest on this machine.
+            precision: of PyTorch: ``fp32``, ``bf16``, or ``auto``, the faster one.
+            compile: compile PyTorch's networks: the first picture takes a minute, others less time.
+            weights_dir: folder to look in first for detectors and landmark networks.
+            on_note: is told what ``auto`` measured.
 
+        Raises:
+            UserError: there is no such model, or the folder is damaged; or the backend is not
+                installed, or has no graphs of this model.
+        """
         folder = find_model(model)
-        backend = TorchBackend(load_model(folder, device=device))
+        if backend == "torch" or str(device) != "cpu":
+            from facemeld.fusion.torch_backend import TorchBackend
+            from facemeld.networks.bundle import load_model
+
+            networks = load_model(folder, device=device)
+            opened = TorchBackend(networks, precision=precision, compile=compile)
+        else:
+            opened = open_backend(folder, backend, on_note=on_note)
         weights = folder / "model.safetensors"
-        return cls(backend, name=folder.resolve().name, weights=weights, weights_dir=weights_dir)
+        return cls(opened, name=folder.resolve().name, weights=weights, weights_dir=weights_dir)
 
     @classmethod
     def from_networks(cls, networks: Networks) -> FusionPipeline:

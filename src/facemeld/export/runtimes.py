@@ -1,0 +1,145 @@
+"""`facemeld export`: a model folder with graphs for ONNX Runtime or OpenVINO, each checked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import facemeld
+from facemeld.errors import UserError
+from facemeld.export.graphs import Graph, graphs_of
+from facemeld.files import write_whole
+from facemeld.fusion.exported import VERSION, manifest_path
+from facemeld.fusion.graph_backends import load_graph
+from facemeld.fusion.inputs import file_sha256
+from facemeld.networks.bundle import load_model
+from facemeld.networks.model_folder import find_model
+
+TOLERANCE = 1e-3
+"""The most that a graph's outputs may differ from PyTorch's, relative to the largest value but at
+least 1. Pictures are in [-1, 1], where a level of 8-bit colour is 8e-3."""
+NEEDED = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
+"""Packages that an export imports, by its format."""
+
+
+def check_packages(format: str) -> None:
+    """UserError that names the extra if a package is missing."""
+    missing = [package for package in NEEDED[format] if find_spec(package) is None]
+    if missing:
+        raise UserError(
+            f"exporting to {format} needs {' and '.join(missing)}",
+            where="--format",
+            fix="pip install 'facemeld[export]'",
+        )
+
+
+def export_model(
+    model: str | Path,
+    out: Path,
+    *,
+    format: str,
+    on_graph: Callable[[str, float], None] = lambda name, difference: None,
+) -> Path:
+    """Writes a model folder that holds graphs of a format; returns the manifest's path.
+
+    Args:
+        model: bundled name or model folder.
+        out: a new or empty folder, or the model's own, which is then added to.
+        format: ``onnx`` or ``openvino``.
+        on_graph: is told of each graph and its largest difference to PyTorch.
+
+    Raises:
+        UserError: a package is missing, ``out`` holds something else, or a graph does not compute
+            what PyTorch does.
+    """
+    check_packages(format)
+    source = find_model(model)
+    in_place = out.is_dir() and out.resolve() == source.resolve()
+    if not in_place and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(
+            "the folder is not empty", where=str(out), fix="choose a new one, or the model's own"
+        )
+    networks = load_model(source)
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        shutil.copyfile(source / "model.safetensors", work / "model.safetensors")
+        graphs, files = {}, {}
+        for graph in graphs_of(networks):
+            written = _write(graph, work, format)
+            difference = _difference(graph, work / written[0], format)
+            on_graph(graph.name, difference)
+            graphs[graph.name] = {"file": written[0], "largest_difference": difference}
+            files |= {name: file_sha256(work / name) for name in written}
+        out.mkdir(parents=True, exist_ok=True)
+        kept = [] if in_place else [f for f in sorted(source.iterdir()) if _belongs(f)]
+        for path in (*kept, *(work / name for name in files)):
+            write_whole(out / path.name, lambda partial, path=path: shutil.copyfile(path, partial))
+    manifest = {
+        "version": VERSION,
+        "format": format,
+        "precision": "fp32",
+        "facemeld": facemeld.__version__,
+        "torch": torch.__version__,
+        "model_sha256": file_sha256(out / "model.safetensors"),
+        "tolerance": TOLERANCE,
+        "graphs": graphs,
+        "files": files,
+    }
+    text = json.dumps(manifest, indent=2) + "\n"
+    path = manifest_path(out, format)
+    write_whole(path, lambda partial: partial.write_text(text, "utf-8"))
+    return path
+
+
+def _belongs(path: Path) -> bool:
+    """Whether a file is of the model itself, not of other graphs made from it."""
+    return path.is_file() and (
+        path.name in ("config.json", "model.safetensors", "README.md")
+        or path.suffix in (".jpg", ".txt")
+    )
+
+
+def _write(graph: Graph, folder: Path, format: str) -> list[str]:
+    """Writes one graph; returns its files, the one to load first."""
+    if format == "onnx":
+        from facemeld.export.onnx import write_onnx
+
+        write_onnx(graph, folder / f"{graph.name}.onnx", folder / "model.safetensors")
+        return [f"{graph.name}.onnx"]
+    from facemeld.export.openvino import write_openvino
+
+    write_openvino(graph, folder / f"{graph.name}.xml", folder / "model.safetensors")
+    return [f"{graph.name}.xml", f"{graph.name}.bin"]
+
+
+def _difference(graph: Graph, path: Path, format: str) -> float:
+    """The largest relative difference to PyTorch, for two samples and for one.
+
+    Raises:
+        UserError: it is above the tolerance.
+    """
+    run = load_graph(path, format)
+    largest = 0.0
+    for count in (2, 1):
+        inputs = {name: v[:count] if v.dim() else v for name, v in graph.inputs.items()}
+        with torch.no_grad():
+            expected = graph.module(*inputs.values())
+        expected = expected if isinstance(expected, tuple) else (expected,)
+        found = run({name: v.contiguous().numpy() for name, v in inputs.items()})
+        for ours, theirs in zip(expected, found, strict=True):
+            scale = max(1.0, ours.abs().max().item())
+            largest = max(largest, float(np.abs(ours.numpy() - theirs).max()) / scale)
+    if not largest <= TOLERANCE:
+        raise UserError(
+            f"the graph {graph.name} differs from PyTorch by {largest:.2g}, more than "
+            f"{TOLERANCE:g}",
+            where=format,
+        )
+    return float(f"{largest:.3g}")
