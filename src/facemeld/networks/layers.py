@@ -163,7 +163,7 @@ class StyledResidualBlock(nn.Module):
 
 def high_pass(x: Tensor) -> Tensor:
     """The paper's Laplacian of each map: 8 x - the sum of its eight neighbours, zero outside."""
-    channels = x.shape[1]
+    channels = int(x.shape[1])  # a tensor while it is traced
     kernel = x.new_full((channels, 1, 3, 3), -1.0)
     kernel[:, :, 1, 1] = 8.0
     return F.conv2d(x, kernel, padding=1, groups=channels)
