@@ -415,17 +415,9 @@ MISTAKES: dict[str, tuple[Callable[[Places], list[str]], tuple[str, ...]]] = {
         lambda at: fuse_dog(at, "--backend", "onnx"),
         ("has no onnx graphs", "facemeld export --model"),
     ),
-    "an unknown backend": (
-        lambda at: fuse_dog(at, "--backend", "tensorrt"),
-        ("tensorrt", "--backend"),
-    ),
     "export of nothing": (
         lambda at: ["export", "--model", at.to("none"), "--out", at.to("o")],
         ("no such model", "none"),
-    ),
-    "export to an unknown format": (
-        lambda at: ["export", "--format", "onx", "--out", at.to("o")],
-        ("onx", "--format"),
     ),
     "export into a folder with other things": (
         lambda at: ["export", "--out", at.faces],
