@@ -14,6 +14,8 @@ def export(
     out: Path,
     model: str = "faces",
     format: Literal["onnx", "openvino"] = "onnx",
+    precision: Literal["fp32", "int8"] = "fp32",
+    weights_dir: Path | None = None,
 ) -> None:
     """Write a model folder that also runs without PyTorch, by ONNX Runtime or OpenVINO.
 
@@ -23,15 +25,25 @@ def export(
     Args:
         out: folder to write; new or empty, or the model's own folder, which is then added to.
         model: bundled model or model folder.
-        format: of the graphs.
+        format: of the graphs; OpenVINO reads onnx, too.
+        precision: int8 is written if the generator's pictures stay near enough to fp32, as LPIPS
+            measures it; needs the weights lpips-alexnet or lpips-alexnet-flax.
+        weights_dir: folder to look in first for those weights.
     """
     from facemeld.networks.model_folder import find_model, read_network_config
 
     read_network_config(find_model(model))
-    from facemeld.export.runtimes import export_model
+    from facemeld.export.runtimes import check_packages, export_model
+
+    check_packages(format)
+    distance = None
+    if precision == "int8":
+        from facemeld.evaluation.judges import load_lpips
+
+        distance, _ = load_lpips("cpu", weights_dir)
 
     def on_graph(name: str, difference: float) -> None:
         text = f"{name}: differs from PyTorch by at most {difference:.1g}"
         print(text, file=sys.stderr, flush=True)
 
-    print(export_model(model, out, format=format, on_graph=on_graph))
+    print(export_model(model, out, format=format, distance=distance, on_graph=on_graph))

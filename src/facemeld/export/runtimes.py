@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,15 +17,23 @@ import facemeld
 from facemeld.errors import UserError
 from facemeld.export.graphs import Graph, graphs_of
 from facemeld.files import write_whole
-from facemeld.fusion.exported import VERSION, manifest_path
-from facemeld.fusion.graph_backends import load_graph
+from facemeld.fusion.exported import VERSION, Exported, manifest_path
+from facemeld.fusion.graph_backends import GraphBackend, load_graph
 from facemeld.fusion.inputs import file_sha256
-from facemeld.networks.bundle import load_model
+from facemeld.fusion.torch_backend import TorchBackend
+from facemeld.networks.bundle import Networks, load_model
 from facemeld.networks.model_folder import find_model
+
+if TYPE_CHECKING:
+    from facemeld.export.int8 import FacePairs
 
 TOLERANCE = 1e-3
 """The most that a graph's outputs may differ from PyTorch's, relative to the largest value but at
 least 1. Pictures are in [-1, 1], where a level of 8-bit colour is 8e-3."""
+INT8_LPIPS = 0.05
+"""The most that int8 graphs may change the bundled faces' fusions, as mean LPIPS."""
+Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Pictures B 3 H W in [-1, 1] twice -> B, like LPIPS."""
 NEEDED = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
 """Packages that an export imports, by its format."""
 
@@ -45,6 +54,7 @@ def export_model(
     out: Path,
     *,
     format: str,
+    distance: Distance | None = None,
     on_graph: Callable[[str, float], None] = lambda name, difference: None,
 ) -> Path:
     """Writes a model folder that holds graphs of a format; returns the manifest's path.
@@ -53,6 +63,8 @@ def export_model(
         model: bundled name or model folder.
         out: a new or empty folder, or the model's own, which is then added to.
         format: ``onnx`` or ``openvino``.
+        distance: makes the generator's convolutions int8 (ONNX only, which OpenVINO reads, too), if
+            by this measure they change the pictures by at most ``INT8_LPIPS``.
         on_graph: is told of each graph and its largest difference to PyTorch.
 
     Raises:
@@ -66,32 +78,42 @@ def export_model(
         raise UserError(
             "the folder is not empty", where=str(out), fix="choose a new one, or the model's own"
         )
+    if distance is not None and format != "onnx":
+        raise UserError("int8 graphs are written as onnx, which OpenVINO reads, too")
     networks = load_model(source)
+    precision = "fp32" if distance is None else "int8"
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         shutil.copyfile(source / "model.safetensors", work / "model.safetensors")
         graphs, files = {}, {}
+        pairs = None if distance is None else _pairs(networks)
         for graph in graphs_of(networks):
-            written = _write(graph, work, format)
-            difference = _difference(graph, work / written[0], format)
+            exact = pairs is None or graph.name not in pairs.quantised
+            written = _write(graph, work, format, None if exact else pairs)
+            difference = _difference(graph, work / written[0], format, exact=exact)
             on_graph(graph.name, difference)
             graphs[graph.name] = {"file": written[0], "largest_difference": difference}
             files |= {name: file_sha256(work / name) for name in written}
+        manifest = {
+            "version": VERSION,
+            "format": format,
+            "precision": precision,
+            "facemeld": facemeld.__version__,
+            "torch": torch.__version__,
+            "model_sha256": file_sha256(work / "model.safetensors"),
+            "tolerance": TOLERANCE,
+            "graphs": graphs,
+            "files": files,
+        }
+        if pairs is not None:
+            paths = {name: work / graphs[name]["file"] for name in graphs}
+            exported = Exported(work, format, precision, paths)
+            manifest["lpips"] = _perceived(pairs, exported, distance)
+            manifest["most_lpips"] = INT8_LPIPS
         out.mkdir(parents=True, exist_ok=True)
         kept = [] if in_place else [f for f in sorted(source.iterdir()) if _belongs(f)]
         for path in (*kept, *(work / name for name in files)):
             write_whole(out / path.name, lambda partial, path=path: shutil.copyfile(path, partial))
-    manifest = {
-        "version": VERSION,
-        "format": format,
-        "precision": "fp32",
-        "facemeld": facemeld.__version__,
-        "torch": torch.__version__,
-        "model_sha256": file_sha256(out / "model.safetensors"),
-        "tolerance": TOLERANCE,
-        "graphs": graphs,
-        "files": files,
-    }
     text = json.dumps(manifest, indent=2) + "\n"
     path = manifest_path(out, format)
     write_whole(path, lambda partial: partial.write_text(text, "utf-8"))
@@ -106,24 +128,56 @@ def _belongs(path: Path) -> bool:
     )
 
 
-def _write(graph: Graph, folder: Path, format: str) -> list[str]:
-    """Writes one graph; returns its files, the one to load first."""
-    if format == "onnx":
-        from facemeld.export.onnx import write_onnx
+def _write(graph: Graph, folder: Path, format: str, pairs: FacePairs | None) -> list[str]:
+    """Writes one graph, quantised if there are pairs; returns its files, first the one to load."""
+    path, weights = folder / f"{graph.name}.onnx", folder / "model.safetensors"
+    if format == "openvino":
+        from facemeld.export.openvino import write_openvino
 
-        write_onnx(graph, folder / f"{graph.name}.onnx", folder / "model.safetensors")
-        return [f"{graph.name}.onnx"]
-    from facemeld.export.openvino import write_openvino
+        write_openvino(graph, path.with_suffix(".xml"), weights)
+        return [f"{graph.name}.xml", f"{graph.name}.bin"]
+    from facemeld.export.onnx import trace, write_onnx
 
-    write_openvino(graph, folder / f"{graph.name}.xml", folder / "model.safetensors")
-    return [f"{graph.name}.xml", f"{graph.name}.bin"]
+    if pairs is None:
+        write_onnx(graph, path, weights)
+    else:
+        from facemeld.export.int8 import quantise
+
+        model = quantise(trace(graph), pairs.samples(graph.name))
+        path.write_bytes(model.SerializeToString())
+    return [path.name]
 
 
-def _difference(graph: Graph, path: Path, format: str) -> float:
+def _pairs(networks: Networks) -> FacePairs:
+    from facemeld.export.int8 import FacePairs
+
+    return FacePairs(TorchBackend(networks))
+
+
+def _perceived(pairs: FacePairs, exported: Exported, distance: Distance) -> float:
+    """How much the quantised graphs change pictures.
+
+    Raises:
+        UserError: more than they may.
+    """
+    config = pairs.backend.config
+    ours = pairs.fused(pairs.backend)
+    theirs = pairs.fused(GraphBackend(config, exported, "onnx"))
+    mean = distance(torch.from_numpy(ours), torch.from_numpy(theirs)).mean().item()
+    if not mean <= INT8_LPIPS:
+        raise UserError(
+            f"int8 changes the pictures by an LPIPS of {mean:.3f}, more than {INT8_LPIPS}",
+            where="--precision int8",
+            fix="export in fp32",
+        )
+    return float(f"{mean:.3g}")
+
+
+def _difference(graph: Graph, path: Path, format: str, *, exact: bool) -> float:
     """The largest relative difference to PyTorch, for two samples and for one.
 
     Raises:
-        UserError: it is above the tolerance.
+        UserError: it is to be exact, and above the tolerance.
     """
     run = load_graph(path, format)
     largest = 0.0
@@ -136,7 +190,7 @@ def _difference(graph: Graph, path: Path, format: str) -> float:
         for ours, theirs in zip(expected, found, strict=True):
             scale = max(1.0, ours.abs().max().item())
             largest = max(largest, float(np.abs(ours.numpy() - theirs).max()) / scale)
-    if not largest <= TOLERANCE:
+    if exact and not largest <= TOLERANCE:
         raise UserError(
             f"the graph {graph.name} differs from PyTorch by {largest:.2g}, more than "
             f"{TOLERANCE:g}",
