@@ -145,6 +145,38 @@ def test_graphs_hold_no_weights_of_their_own(exported: Path) -> None:
     assert graphs < weights / 10
 
 
+def test_int8_is_smaller_and_near(exported: Path, tmp_path: Path) -> None:
+    def mean_difference(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        assert a.shape == b.shape == (len(bundled_faces()), 3, 16, 16)
+        return (a - b).abs().mean(dim=(1, 2, 3))
+
+    out = tmp_path / "int8"
+    manifest = json.loads(
+        export_model(exported, out, format="onnx", distance=mean_difference).read_text()
+    )
+    assert manifest["precision"] == "int8" and 0 < manifest["lpips"] <= runtimes.INT8_LPIPS
+    differences = {name: graph["largest_difference"] for name, graph in manifest["graphs"].items()}
+    assert differences["mapping_network"] < TOLERANCE < differences["decoder"]
+    faces = bundled_faces()
+    pictures = []
+    for folder, name in ((exported, "onnx-fp32"), (out, "onnx-int8")):
+        pipe = FusionPipeline.from_pretrained(folder, backend="onnx")
+        assert pipe.backend.name == name
+        pictures.append(np.asarray(pipe(faces[0], faces[3]).images[0], np.int16))
+    assert 0 < np.abs(pictures[0] - pictures[1]).mean() < 10
+
+
+def test_int8_that_changes_pictures_is_not_written(exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="int8 changes the pictures by an LPIPS of 0.060"):
+        export_model(
+            exported,
+            tmp_path / "o",
+            format="onnx",
+            distance=lambda a, b: torch.full((len(a),), 0.06),
+        )
+    assert not (tmp_path / "o").exists()
+
+
 ORDERS: dict[str, dict] = {
     "mixed": dict(weights=[1, 3], strength=0.6, interpolation="spherical"),
     "levels": dict(levels={"fine": "anime_beni"}, content_strength=0.5),

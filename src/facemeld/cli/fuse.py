@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from facemeld.cli.app import app, check_inputs, check_target, note, note_missing, print_files
 from facemeld.cli.fuse_options import (
@@ -113,6 +114,7 @@ def grid(
     domain: str | None = None,
     cell: int | None = None,
     model: str = "faces",
+    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto",
 ) -> None:
     """Make a sheet: sources down, references across, each pair fused.
 
@@ -123,6 +125,7 @@ def grid(
         domain: domain of all references; guessed for each where it is not given.
         cell: side of each picture on the sheet in pixels; the model's own size if not given.
         model: bundled model or model folder.
+        backend: what computes; see `facemeld fuse --help`.
     """
     from facemeld.fusion.request import check_cell, check_domain
 
@@ -133,7 +136,7 @@ def grid(
     from facemeld.fusion.pipeline import FusionPipeline
     from facemeld.images.write import write_picture
 
-    pipe = FusionPipeline.from_pretrained(model)
+    pipe = FusionPipeline.from_pretrained(model, backend=backend, on_note=note)
     image = pipe.grid(source, reference, domain=domain, cell=cell)
     write_picture(image, out, settings=None)
     print(out)

@@ -73,7 +73,7 @@ class FacePairs:
                 continue
             (content,) = self.encodings.contents([given])
             maps = zip(content_names(config.skip_sides()), content, strict=True)
-            inputs = {name: np.array(values) for name, values in maps}
+            inputs = {name: np.asarray(values) for name, values in maps}
             if config.skips != "none":
                 inputs["content_strength"] = np.array(1, np.float32)
             if config.skips == "masked":
