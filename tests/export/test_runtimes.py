@@ -17,7 +17,7 @@ from tiny_models import enliven
 from facemeld.config import NetworkConfig, SwinConfig
 from facemeld.data.folders import bundled_faces
 from facemeld.errors import UserError
-from facemeld.export import runtimes
+from facemeld.export import runtimes, target
 from facemeld.export.runtimes import TOLERANCE, export_model
 from facemeld.fusion import choice, graph_backends
 from facemeld.fusion.backends import Backend, Content
@@ -289,7 +289,7 @@ def test_a_graph_that_computes_something_else_is_not_written(
 
 def test_missing_packages_name_the_extra(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_backends, "find_spec", lambda name: None)
-    monkeypatch.setattr(runtimes, "find_spec", lambda name: None)
+    monkeypatch.setattr(target, "find_spec", lambda name: None)
     with pytest.raises(UserError) as caught:
         open_backend(exported, "openvino")
     assert "facemeld[openvino]" in caught.value.fix

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from facemeld.cli.app import app
+from facemeld.errors import UserError
 
 
 @app.command
@@ -30,12 +31,19 @@ def export(
             measures it; needs the weights lpips-alexnet or lpips-alexnet-flax.
         weights_dir: folder to look in first for those weights.
     """
+    from facemeld.export.target import check_folder, check_packages
     from facemeld.networks.model_folder import find_model, read_network_config
 
-    read_network_config(find_model(model))
-    from facemeld.export.runtimes import check_packages, export_model
-
+    folder = find_model(model)
+    read_network_config(folder)
     check_packages(format)
+    check_folder(folder, out)
+    if precision == "int8" and format != "onnx":
+        raise UserError(
+            "int8 graphs are written as onnx, which OpenVINO reads, too", where="--precision"
+        )
+    from facemeld.export.runtimes import export_model
+
     distance = None
     if precision == "int8":
         from facemeld.evaluation.judges import load_lpips

@@ -6,7 +6,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import torch
 import facemeld
 from facemeld.errors import UserError
 from facemeld.export.graphs import Graph, graphs_of
+from facemeld.export.target import check_folder, check_packages
 from facemeld.files import write_whole
 from facemeld.fusion.exported import VERSION, Exported, manifest_path
 from facemeld.fusion.graph_backends import GraphBackend, load_graph
@@ -34,19 +34,6 @@ INT8_LPIPS = 0.05
 """The most that int8 graphs may change the bundled faces' fusions, as mean LPIPS."""
 Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Pictures B 3 H W in [-1, 1] twice -> B, like LPIPS."""
-NEEDED = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
-"""Packages that an export imports, by its format."""
-
-
-def check_packages(format: str) -> None:
-    """UserError that names the extra if a package is missing."""
-    missing = [package for package in NEEDED[format] if find_spec(package) is None]
-    if missing:
-        raise UserError(
-            f"exporting to {format} needs {' and '.join(missing)}",
-            where="--format",
-            fix="pip install 'facemeld[export]'",
-        )
 
 
 def export_model(
@@ -73,11 +60,7 @@ def export_model(
     """
     check_packages(format)
     source = find_model(model)
-    in_place = out.is_dir() and out.resolve() == source.resolve()
-    if not in_place and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(
-            "the folder is not empty", where=str(out), fix="choose a new one, or the model's own"
-        )
+    in_place = check_folder(source, out)
     if distance is not None and format != "onnx":
         raise UserError("int8 graphs are written as onnx, which OpenVINO reads, too")
     networks = load_model(source)

@@ -49,10 +49,12 @@ def style_maps(layer: nn.Linear, style: Tensor | RegionStyles, x: Tensor) -> Ten
 
 
 def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Means over areas for smaller masks, whose sides must divide the larger ones; bilinear
-    interpolation for larger masks: sums stay 1."""
+    """Means over areas for smaller masks, bilinear interpolation for larger ones: sums stay 1."""
     if masks.shape[2:] == size:
         return masks
     if masks.shape[2] > size[0]:
-        return F.avg_pool2d(masks, int(masks.shape[2]) // int(size[0]))
+        factor, rest = divmod(int(masks.shape[2]), int(size[0]))  # tensors while they are traced
+        if rest:
+            return F.interpolate(masks, size=size, mode="area")
+        return F.avg_pool2d(masks, factor)  # the same, in a form that can be exported
     return F.interpolate(masks, size=size, mode="bilinear", align_corners=False)
