@@ -14,7 +14,7 @@ job_table() {
     #    job               extras    what it does                        command
     $row demo              -         "fuse bundled faces: results/demo/" facemeld demo
     $row test dev,reports,train      "run the tests with pytest"         pytest_in_project
-    $row fuse              -         "fuse a source with references"     facemeld fuse
+    $row fuse              onnx      "fuse a source with references"     facemeld fuse
     $row grid              -         "a sheet of sources and references" facemeld grid
     $row train             train     "train on your folders of faces"    facemeld train
     $row evaluate          reports   "score a model, with a report"      facemeld evaluate
@@ -25,6 +25,7 @@ job_table() {
     $row align             faces     "find and align faces"              facemeld align
     $row prepare           faces     "photographs to training pictures" facemeld prepare
     $row download          -         "list or fetch data and weights"    facemeld download
+    $row export            export    "graphs that run without PyTorch"   facemeld export
     $row import-stargan-v2 -         "official checkpoint to a model"    facemeld import-stargan-v2
     $row info              -         "what a model is and came from"     facemeld info
     $row presets           -         "list the training presets"         facemeld presets

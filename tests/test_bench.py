@@ -34,6 +34,16 @@ def test_training_is_measured(faces: Path, capsys: pytest.CaptureFixture[str]) -
     assert not (faces / "cache").exists()
 
 
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_fusing_is_measured(backend: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = measured(capsys, "fuse", "--backend", backend, "--seconds", "0.2")
+    assert found.keys() > KEYS and found["backend"] == f"{backend}-fp32"
+    assert found["milliseconds_per_picture"] * found["pictures_per_second"] == pytest.approx(1000)
+    assert 0 < found["milliseconds_slider"] < found["milliseconds_first"]
+    assert found["gflop_per_picture"] == pytest.approx(0.70, abs=0.01)
+    assert 0 < found["fraction_of_peak"] < 1 and found["peak_memory_mb"] > 50
+
+
 def test_lazy_penalties_cost_fewer_operations(capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--preset", "smoke", "--recipe", "fast", "--iterations", "2", "--precision", "fp32")
     lazy, eager = (

@@ -28,6 +28,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "compare",
+    "export",
     "import-stargan-v2",
     "presets",
     "bench",
@@ -409,6 +410,18 @@ MISTAKES: dict[str, tuple[Callable[[Places], list[str]], tuple[str, ...]]] = {
     "repeating with other options": (
         lambda at: fuse_dog(at, "--repeat", at.cat),
         ("takes its settings from the picture", "--reference"),
+    ),
+    "a backend that the model has no graphs for": (
+        lambda at: fuse_dog(at, "--backend", "onnx"),
+        ("has no onnx graphs", "facemeld export --model"),
+    ),
+    "export of nothing": (
+        lambda at: ["export", "--model", at.to("none"), "--out", at.to("o")],
+        ("no such model", "none"),
+    ),
+    "export into a folder with other things": (
+        lambda at: ["export", "--out", at.faces],
+        ("the folder is not empty", "choose a new one"),
     ),
     "info on two things": (
         lambda at: ["info", at.model, "--preset", "smoke"],

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from facemeld.data.sampling import Batch, BatchSampler, as_tensor, random_at
+from facemeld.data.randomness import random_at
+from facemeld.data.sampling import Batch, BatchSampler, as_tensor
 from facemeld.data.store import PictureStore
 
 COUNTS = (40, 3, 11)

@@ -10,52 +10,78 @@ import torch
 from PIL import Image
 
 from facemeld.fusion.colour import from_oklab, match_colours, to_oklab
-from facemeld.fusion.mixing import mix_styles, vary_styles
+from facemeld.fusion.mixing import lerp, mix_styles, unit_mean_square, vary_styles
+from facemeld.networks.layers import unit_rms
 
-RANDOM = torch.Generator().manual_seed(0)
+RANDOM = np.random.default_rng(0)
+
+
+def drawn(*shape: int) -> np.ndarray:
+    return RANDOM.standard_normal(shape, dtype=np.float32)
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "spherical"])
 @pytest.mark.parametrize("weights", [[0, 1, 0], [1, 0, 0]])
 def test_all_the_weight_on_one_is_that_one(interpolation: str, weights: list) -> None:
-    codes = torch.randn(3, 6, generator=RANDOM)
+    codes = drawn(3, 6)
     found = mix_styles(codes, weights, interpolation)
-    torch.testing.assert_close(found, codes[weights.index(1)])
+    np.testing.assert_allclose(found, codes[weights.index(1)], rtol=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
 def test_the_spherical_mean_of_two_divides_their_angle(share: float) -> None:
-    one = torch.tensor([2.0, 0.0, 0.0])
     angle = math.radians(100)
-    other = 4 * torch.tensor([math.cos(angle), math.sin(angle), 0.0])
-    found = mix_styles(torch.stack([one, other]), [1 - share, share], "spherical")
+    codes = np.array([[2, 0, 0], [4 * math.cos(angle), 4 * math.sin(angle), 0]])
+    found = mix_styles(codes, [1 - share, share], "spherical")
     length = 2 + 2 * share
-    expected = length * torch.tensor([math.cos(share * angle), math.sin(share * angle), 0.0])
-    torch.testing.assert_close(found, expected)
+    expected = [length * math.cos(share * angle), length * math.sin(share * angle), 0]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 def test_the_spherical_mean_of_three_is_where_their_pulls_cancel() -> None:
-    codes = torch.nn.functional.normalize(torch.randn(3, 8, generator=RANDOM).double(), dim=-1)
-    weights = torch.tensor([0.5, 0.3, 0.2]).double()
+    codes = drawn(3, 8).astype(np.float64)
+    codes /= np.linalg.norm(codes, axis=-1, keepdims=True)
+    weights = np.array([0.5, 0.3, 0.2])
     mean = mix_styles(codes, weights.tolist(), "spherical")
-    mean = mean / mean.norm()
+    mean /= np.linalg.norm(mean)
     across = codes - (codes @ mean)[:, None] * mean
-    pulls = across / across.norm(dim=1, keepdim=True) * torch.acos(codes @ mean)[:, None]
-    assert (weights[:, None] * pulls).sum(0).norm() < 1e-6
+    angles = np.arccos(codes @ mean)[:, None]
+    pulls = across / np.linalg.norm(across, axis=1, keepdims=True) * angles
+    assert np.linalg.norm((weights[:, None] * pulls).sum(0)) < 1e-6
 
 
 def test_equal_codes_stay_themselves_on_the_sphere() -> None:
-    code = torch.randn(6, generator=RANDOM)
-    torch.testing.assert_close(mix_styles(code.expand(4, 6), [0.25] * 4, "spherical"), code)
+    code = drawn(6)
+    found = mix_styles(np.stack([code] * 4), [0.25] * 4, "spherical")
+    np.testing.assert_allclose(found, code, rtol=1e-6)
 
 
 def test_variations_turn_by_the_angle_and_keep_the_length() -> None:
-    codes, noise = torch.randn(2, 3, 1, 8, generator=RANDOM), torch.randn(8, generator=RANDOM)
+    codes, noise = drawn(2, 3, 1, 8), drawn(8)
     turned = vary_styles(codes, noise, 35)
-    torch.testing.assert_close(turned.norm(dim=-1), codes.norm(dim=-1))
-    cosine = torch.nn.functional.cosine_similarity(turned, codes, dim=-1)
-    torch.testing.assert_close(cosine, torch.full_like(cosine, math.cos(math.radians(35))))
-    torch.testing.assert_close(vary_styles(codes, noise, 0), codes)
+    lengths = np.linalg.norm(codes, axis=-1)
+    np.testing.assert_allclose(np.linalg.norm(turned, axis=-1), lengths, rtol=1e-5)
+    np.testing.assert_allclose(cosine(turned, codes), math.cos(math.radians(35)), rtol=1e-5)
+    np.testing.assert_allclose(vary_styles(codes, noise, 0), codes, rtol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 1.0])
+def test_between_two_arrays_the_ends_are_exact(share: float) -> None:
+    one, other = drawn(50), drawn(50) * 1e4
+    found = lerp(one, other, share)
+    np.testing.assert_allclose(found, (1 - share) * one + share * other, rtol=1e-3)
+    if share in (0.0, 1.0):
+        assert np.array_equal(found, other if share else one)
+
+
+def test_codes_of_unit_mean_square_are_as_the_networks_make_them() -> None:
+    codes = drawn(3, 2, 8) * 5
+    expected = unit_rms(torch.from_numpy(codes))
+    torch.testing.assert_close(torch.from_numpy(unit_mean_square(codes)), expected)
 
 
 def coloured(seed: int, low: int, high: int) -> Image.Image:

@@ -14,7 +14,8 @@ from PIL import Image
 
 import facemeld
 from facemeld.errors import UserError
-from facemeld.fusion.pipeline import BATCH, FusionPipeline
+from facemeld.fusion.pipeline import FusionPipeline
+from facemeld.fusion.torch_backend import BATCH
 from facemeld.images import centre_square, read_picture
 
 

@@ -17,7 +17,17 @@ from facemeld.cli.app import app, speaks
 from facemeld.errors import UserError
 
 # each module registers its commands; the help lists them in this order
-for subject in ("fuse", "faces", "data", "train", "evaluate", "compare", "models", "bench"):
+for subject in (
+    "fuse",
+    "faces",
+    "data",
+    "train",
+    "evaluate",
+    "compare",
+    "models",
+    "export",
+    "bench",
+):
     import_module(f"facemeld.cli.{subject}")
 
 

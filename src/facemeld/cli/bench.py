@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from facemeld.cli.app import app
+from facemeld.cli.app import app, note
 from facemeld.cli.train import _setting, _training_config
 from facemeld.errors import UserError
 
 if TYPE_CHECKING:
+    from facemeld.fusion.bench import FusionCost
     from facemeld.training.measure import Cost
 
 bench = tyro.extras.SubcommandApp()
@@ -160,13 +161,46 @@ def bench_evaluate(
     _tell("evaluate", cost, facts, as_json=json)
 
 
+@bench.command(name="fuse")
+def bench_fuse(
+    model: str = "faces",
+    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto",
+    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+    compile: bool = False,
+    seconds: float = 10.0,
+    json: bool = False,
+) -> None:
+    """A fused picture: of a new source, and of the same pictures when a control is moved.
+
+    Args:
+        model: bundled model or model folder.
+        backend: what computes; see `facemeld fuse --help`.
+        precision: of torch.
+        compile: compile torch's networks.
+        seconds: about how long to measure.
+        json: print as JSON.
+    """
+    _check_above_zero(seconds=seconds)
+    from facemeld.fusion.bench import measure_fusion
+
+    cost, facts = measure_fusion(
+        model,
+        backend=backend,
+        precision=precision,
+        compile=compile,
+        seconds=seconds,
+        on_note=note,
+    )
+    _tell("fuse", cost, facts, as_json=json)
+
+
 def _check_above_zero(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not value > 0:
             raise UserError(f"{name} is {value}, but must be above 0", where="bench")
 
 
-def _tell(subject: str, cost: Cost, facts: dict, *, as_json: bool) -> None:
+def _tell(subject: str, cost: Cost | FusionCost, facts: dict, *, as_json: bool) -> None:
     """Prints what was measured: the same names for every subject, and facts of its own."""
     facts = {"measured": subject} | facts | dataclasses.asdict(cost)
     if as_json:

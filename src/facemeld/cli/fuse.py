@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from facemeld.cli.app import app, check_inputs, check_target, note, note_missing, print_files
 from facemeld.cli.fuse_options import (
     Again,
+    Engine,
     Latent,
     Mixing,
     Photographs,
@@ -52,6 +55,7 @@ def fuse(
     photographs: Photographs = Photographs(),
     then: Then = Then(),
     again: Again = Again(),
+    engine: Engine = Engine(),
 ) -> None:
     """Fuse faces: pose and layout of the source, look of the references.
 
@@ -88,12 +92,12 @@ def fuse(
         looks = _read_looks(source, reference, where, shape)
         stages = _stages(model, looks, controls, then)
         if photographs.wanted:
-            images, settings, files = _fuse_photographs(source, stages, photographs)
+            images, settings, files = _fuse_photographs(source, stages, photographs, engine)
             if face_each:
                 targets = _targets(files, out, latent.variations, folder=not out.suffix)
         else:
             _check_masks(source, looks, controls)
-            result = _run(stages, source, photographs.weights_dir)
+            result = _run(stages, source, photographs.weights_dir, engine)
             images, settings = result.images, result.settings
     from facemeld.images.write import write_picture
 
@@ -110,6 +114,7 @@ def grid(
     domain: str | None = None,
     cell: int | None = None,
     model: str = "faces",
+    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto",
 ) -> None:
     """Make a sheet: sources down, references across, each pair fused.
 
@@ -120,6 +125,7 @@ def grid(
         domain: domain of all references; guessed for each where it is not given.
         cell: side of each picture on the sheet in pixels; the model's own size if not given.
         model: bundled model or model folder.
+        backend: what computes; see `facemeld fuse --help`.
     """
     from facemeld.fusion.request import check_cell, check_domain
 
@@ -130,7 +136,7 @@ def grid(
     from facemeld.fusion.pipeline import FusionPipeline
     from facemeld.images.write import write_picture
 
-    pipe = FusionPipeline.from_pretrained(model)
+    pipe = FusionPipeline.from_pretrained(model, backend=backend, on_note=note)
     image = pipe.grid(source, reference, domain=domain, cell=cell)
     write_picture(image, out, settings=None)
     print(out)
@@ -230,18 +236,22 @@ def _check_masks(sources: list[Path], looks, controls) -> None:
                 region_mask(mask, read_picture(source), 16, controls.feather)
 
 
-def _run(stages: list[tuple], sources: list, weights_dir: Path | None):
+def _run(stages: list[tuple], sources: list, weights_dir: Path | None, engine: Engine):
     from facemeld.fusion.inputs import sources_of
     from facemeld.fusion.pipeline import FusionPipeline
 
     result = sources
     for model, looks, controls in stages:
-        pipe = FusionPipeline.from_pretrained(model, weights_dir=weights_dir)
+        pipe = FusionPipeline.from_pretrained(
+            model, weights_dir=weights_dir, on_note=note, **asdict(engine)
+        )
         result = pipe.fuse(sources_of(result), looks, controls)
     return result
 
 
-def _fuse_photographs(sources: list[Path], stages: list[tuple], photographs: Photographs):
+def _fuse_photographs(
+    sources: list[Path], stages: list[tuple], photographs: Photographs, engine: Engine
+):
     """Pictures, settings and the photograph of each, of sources whose faces are looked for."""
     from facemeld.faces.detect import FaceFinder
     from facemeld.fusion.photographs import aligned_faces, aligned_looks, fuse_faces
@@ -262,7 +272,7 @@ def _fuse_photographs(sources: list[Path], stages: list[tuple], photographs: Pho
     looks = aligned_looks(looks, finder, size=size, on_note=note)
     stages = [(model, looks, controls), *stages[1:]]
     images, settings = fuse_faces(
-        lambda inputs: _run(stages, inputs, photographs.weights_dir),
+        lambda inputs: _run(stages, inputs, photographs.weights_dir, engine),
         faces,
         paste_back=photographs.paste_back,
     )

@@ -113,6 +113,19 @@ class Again:
     """Folders to look for its inputs in; beside it and in the current folder is looked first."""
 
 
+@dataclass(frozen=True)
+class Engine:
+    """What computes."""
+
+    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
+    """PyTorch, ONNX Runtime or OpenVINO; auto measures once which is fastest here. All but torch
+    need a model with graphs: the bundled one, or what `facemeld export` wrote."""
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """Of torch; auto takes the faster one."""
+    compile: bool = False
+    """Compile torch's networks: a minute for the first picture, less time for the others."""
+
+
 def controls_of(
     strength: float, size: int | None, mixing: Mixing, where: Where, latent: Latent, shape: Shape
 ):

@@ -83,7 +83,20 @@ def _model_facts(model: str) -> dict:
 
     folder = find_model(model)
     facts = {"model": folder.name, "folder": str(folder)}
-    return facts | _network_facts(read_network_config(folder))
+    return facts | _network_facts(read_network_config(folder)) | _backend_facts(folder)
+
+
+def _backend_facts(folder: Path) -> dict:
+    """What can compute the model here, and what --backend auto takes."""
+    from facemeld.fusion.choice import explained, fastest, remembered, usable_backends
+
+    usable = usable_backends(folder)
+    facts = {"backends": ", ".join(usable)}
+    if len(usable) == 1:
+        return facts | {"backend auto": f"{usable[0]}, the only one"}
+    if (measured := remembered(folder)) is None:
+        return facts | {"backend auto": "not measured yet; the first fuse does"}
+    return facts | {"backend auto": f"{fastest(measured)}; measured: {explained(measured)}"}
 
 
 def _preset_facts(name: str) -> dict:

@@ -168,6 +168,11 @@ class NetworkConfig:
             found += _width_problems(name, getattr(self, name), size, down_to_four)
         return found
 
+    def skip_sides(self) -> tuple[int, ...]:
+        """Sides of the encoder maps that the skips carry, finest first."""
+        sides = (self.image_size >> level for level in range(len(self._generator_widths()) - 1))
+        return tuple(s for s in sides if self.skips != "none" and s in self.skip_resolutions)
+
     def _generator_widths(self) -> tuple[int, ...]:
         """The generator's widths; the paper halves down to 16 px, with high-pass skips to 8 px."""
         deeper = self.skips in ("highpass", "masked")
@@ -208,7 +213,7 @@ class NetworkConfig:
         if self.skips not in SKIPS[1:]:
             return []
         reachable = [self.image_size >> k for k in range(len(self._generator_widths()) - 1)]
-        if not set(reachable) & set(self.skip_resolutions):
+        if not self.skip_sides():
             return [
                 f"skips = {self.skips} carry nothing: skip_resolutions names none of the encoder's "
                 f"sizes ({', '.join(map(str, reachable))})"

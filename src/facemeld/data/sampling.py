@@ -15,17 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from facemeld.data.randomness import random_at
 from facemeld.data.store import PictureStore
 
 # independent random streams of one step
 BATCH, STYLE_MATCHING, AUGMENTATION = 0, 1, 3
 AUGMENTED = 6  # sets of pictures that a step may augment: see Batch.uniform
 AUGMENTATION_NUMBERS = 8  # random numbers for the augmentation of one picture
-
-
-def random_at(seed: int, step: int, stream: int) -> np.random.Generator:
-    """The random numbers of one step and stream (counter-based, Salmon et al. 2011)."""
-    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, stream, step]))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from facemeld.data.sampling import random_at
+from facemeld.data.randomness import random_at
 from facemeld.errors import UserError
 from facemeld.evaluation.distances import (
     FeatureSet,

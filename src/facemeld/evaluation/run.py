@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 import facemeld
-from facemeld.data.sampling import random_at
+from facemeld.data.randomness import random_at
 from facemeld.data.store import PictureStore, load_pictures
 from facemeld.evaluation.cache import cached_features
 from facemeld.evaluation.distances import FeatureSet

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
@@ -35,6 +36,13 @@ class Input:
     """The file's name without its folder, or the settings of the fusion that made the picture."""
     sha256: str | None = None
     """Of the file's content."""
+
+    @cached_property
+    def content(self) -> bytes:
+        """SHA-256 of the pixels: inputs that are equal here look the same."""
+        hashed = hashlib.sha256(f"{self.image.mode} {self.image.size}".encode())
+        hashed.update(self.image.tobytes())
+        return hashed.digest()
 
 
 Picture = str | Path | bytes | Image.Image | Input

@@ -1,4 +1,4 @@
-"""The tensors of a fusion: style codes for each level and region, contents, and the decoder's pass.
+"""The steps of a fusion: style codes for each level and region, contents, and the decoder's pass.
 
 Shapes: B sources, L levels, R regions (the first is the rest of the picture), S style size.
 """
@@ -10,24 +10,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from facemeld.config import LEVELS
-from facemeld.data.sampling import random_at
+from facemeld.data.randomness import random_at
+from facemeld.fusion.backends import Content, blend
 from facemeld.fusion.colour import match_colours
 from facemeld.fusion.inputs import Input
 from facemeld.fusion.looks import Looks
-from facemeld.fusion.mixing import mix_styles, vary_styles
+from facemeld.fusion.mixing import lerp, mix_styles, vary_styles
 from facemeld.fusion.regions import FACE_PARTS, region_mask, with_rest
 from facemeld.fusion.request import Controls
+from facemeld.images.arrays import from_array
 from facemeld.images.read import centre_square
-from facemeld.images.tensors import to_pictures
-from facemeld.networks.generator import Content
-from facemeld.networks.styles import StyleField
 
 if TYPE_CHECKING:
+    from facemeld.fusion.encodings import Encodings
     from facemeld.fusion.pipeline import FusionPipeline
 
 _VARIATION = 21  # random stream
@@ -37,42 +35,42 @@ _VARIATION = 21  # random stream
 class LookCodes:
     """Styles that do not depend on the source."""
 
-    base: Tensor | None
+    base: np.ndarray | None
     """1 S, of all references or of a latent code; None for the source's own."""
-    levels: dict[int, Tensor]
+    levels: dict[int, np.ndarray]
     """1 S each, by the level's place in LEVELS."""
-    regions: list[Tensor]
+    regions: list[np.ndarray]
     """1 S each."""
 
 
 def look_codes(
-    pipe: FusionPipeline, looks: Looks, controls: Controls, shares: Sequence[float]
+    encodings: Encodings, looks: Looks, controls: Controls, shares: Sequence[float]
 ) -> LookCodes:
     """Encodes all references, or maps the latent code.
 
     Args:
-        pipe: the model.
+        encodings: of the model.
         looks: the references.
         controls: interpolation, domain, latent code.
         shares: of each reference; sum to 1.
     """
+
+    def style(reference: Input) -> np.ndarray:
+        return encodings.styles([reference], controls.domain, "domain")
+
     base = None
     if controls.latent:
-        base = pipe.latent_style(controls.domain, controls.seed, controls.truncation)
+        base = encodings.latent_style(controls.domain, controls.seed, controls.truncation)
     elif looks.references:
-        codes = pipe.styles_of(looks.references, controls.domain)
-        base = pipe.unit(mix_styles(codes, shares, controls.interpolation)[None])
+        codes = encodings.styles(looks.references, controls.domain, "domain")
+        base = encodings.unit(mix_styles(codes, shares, controls.interpolation)[None])
     return LookCodes(
         base,
-        {
-            LEVELS.index(name): pipe.styles_of([reference], controls.domain)
-            for name, reference in looks.levels.items()
-        },
-        [pipe.styles_of([reference], controls.domain) for _, reference in looks.regions],
+        {LEVELS.index(name): style(reference) for name, reference in looks.levels.items()},
+        [style(reference) for _, reference in looks.regions],
     )
 
 
-@torch.inference_mode()
 def fuse_batch(
     pipe: FusionPipeline,
     sources: Sequence[Input],
@@ -81,63 +79,68 @@ def fuse_batch(
     controls: Controls,
 ) -> list[list[Image.Image]]:
     """For each source its fused picture, or all its variations."""
-    pictures = pipe.prepare(sources)
-    second = None if looks.second_source is None else pipe.prepare([looks.second_source])
+    encodings = pipe.encodings
+    second = looks.second_source
     mix = 0.5 if controls.source_mix is None else controls.source_mix
-    content = pipe.networks.generator.encode(pictures)
+    contents = encodings.contents(sources)
     if second is not None:
-        content = content.blend(pipe.networks.generator.encode(second).repeat(len(pictures)), mix)
+        (other,) = encodings.contents([second])
+        contents = [blend(content, other, mix) for content in contents]
     own = None
     if controls.strength < 1 or codes.base is None:
-        own = pipe.own_styles(pictures, controls.source_domain)
+        own = encodings.styles(sources, controls.source_domain, "source_domain")
         if second is not None:
-            other = pipe.own_styles(second, controls.source_domain).expand_as(own)
-            own = _mixed(pipe, own, other, mix, controls)
-    styles = _style_codes(pipe, own, codes, controls)
+            other = encodings.styles([second], controls.source_domain, "source_domain")
+            own = _mixed(encodings, own, np.broadcast_to(other, own.shape), mix, controls)
+    styles = _style_codes(encodings, own, len(sources), codes, controls)
     masks = _masks(pipe, sources, looks, controls)
-    skip_masks = pipe.masks(pictures)
+    skip_masks = pipe.skip_masks(sources)
     results: list[list[Image.Image]] = [[] for _ in sources]
     for number in controls.variations or (0,):
         varied = styles
         if number:
             noise = random_at(controls.seed, number, _VARIATION).standard_normal(styles.shape[-1])
-            noise = torch.from_numpy(noise).to(styles)
             varied = vary_styles(styles, noise, controls.variation_angle)
-        fused = to_pictures(_decoded(pipe, content, varied, masks, skip_masks, controls))
+        fused = from_array(_decoded(pipe, contents, varied, masks, skip_masks, controls))
         for done, picture, source in zip(results, fused, sources):
             done.append(_finished(picture, source, controls))
     return results
 
 
 def _style_codes(
-    pipe: FusionPipeline, own: Tensor | None, codes: LookCodes, controls: Controls
-) -> Tensor:
+    encodings: Encodings,
+    own: np.ndarray | None,
+    sources: int,
+    codes: LookCodes,
+    controls: Controls,
+) -> np.ndarray:
     """The style of each level and region under the controls. -> B L R S"""
     base = own if codes.base is None else codes.base
-    count = len(base if own is None else own)
-    styles = base[:, None, None].expand(count, len(LEVELS), 1 + len(codes.regions), -1).clone()
+    shape = (sources, len(LEVELS), 1 + len(codes.regions), base.shape[-1])
+    styles = np.broadcast_to(base[:, None, None], shape).copy()
     for level, style in codes.levels.items():
         styles[:, level, 0] = style
     for region, style in enumerate(codes.regions, 1):
         styles[:, :, region] = style[:, None]
     if controls.strength == 1:
         return styles
-    return _mixed(pipe, own[:, None, None].expand_as(styles), styles, controls.strength, controls)
+    own = np.broadcast_to(own[:, None, None], shape)
+    return _mixed(encodings, own, styles, controls.strength, controls)
 
 
 def _mixed(
-    pipe: FusionPipeline, one: Tensor, other: Tensor, share: float, controls: Controls
-) -> Tensor:
+    encodings: Encodings, one: np.ndarray, other: np.ndarray, share: float, controls: Controls
+) -> np.ndarray:
     """Between two styles: share 0 is the one, 1 the other. … S"""
     if controls.interpolation == "linear":
-        return pipe.unit(torch.lerp(one, other, share))
-    pair = torch.stack([one, other], dim=-2)
-    return pipe.unit(mix_styles(pair, [1 - share, share], controls.interpolation))
+        return encodings.unit(lerp(one, other, share))
+    pair = np.stack([one, other], axis=-2)
+    return encodings.unit(mix_styles(pair, [1 - share, share], controls.interpolation))
 
 
 def _masks(
     pipe: FusionPipeline, sources: Sequence[Input], looks: Looks, controls: Controls
-) -> Tensor | None:
+) -> np.ndarray | None:
     """The masks of the rest and of each region. -> B R H W, or None without regions"""
     if not looks.regions:
         return None
@@ -150,31 +153,30 @@ def _masks(
             else:
                 masks.append(region_mask(where, source.image, pipe.image_size, controls.feather))
         stacks.append(with_rest(masks))
-    return torch.from_numpy(np.stack(stacks)).to(pipe.device)
+    return np.stack(stacks)
 
 
 def _decoded(
     pipe: FusionPipeline,
-    content: Content,
-    styles: Tensor,
-    masks: Tensor | None,
-    skip_masks: Tensor | None,
+    contents: Sequence[Content],
+    styles: np.ndarray,
+    masks: np.ndarray | None,
+    skip_masks: np.ndarray | None,
     controls: Controls,
-) -> Tensor:
+) -> np.ndarray:
     """B L R S -> B 3 H W
 
     What a region's style does to the statistics of the norms, and convolutions over its edge, would
     change the rest of the picture a little; the rest is taken from a pass without regions.
     """
-    generator = pipe.networks.generator
-    strength = controls.content_strength
-    plain = StyleField(styles[:, :, :1])
-    rest = generator.decode(content, plain, skip_masks, strength)
+    decode, strength = pipe.backend.decode, controls.content_strength
+    rest = decode(contents, styles[:, :, :1], skip_masks=skip_masks, content_strength=strength)
     if masks is None:
         return rest
-    fused = generator.decode(content, StyleField(styles, masks), skip_masks, strength)
+    fused = decode(contents, styles, masks=masks, skip_masks=skip_masks, content_strength=strength)
     # Full from where a region has half of the style, so that soft edges are not softened twice.
-    return torch.lerp(rest, fused, (2 * (1 - masks[:, :1])).clamp(max=1))
+    share = (2 * (1 - masks[:, :1])).clip(max=1)
+    return np.where(share == 0, rest, rest + share * (fused - rest))
 
 
 def _finished(picture: Image.Image, source: Input, controls: Controls) -> Image.Image:

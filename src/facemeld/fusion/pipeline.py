@@ -1,21 +1,23 @@
 """FusionPipeline: load a model, give it pictures, get fused pictures.
 
-Tensors: pictures B 3 H W in [-1, 1], style codes B S, latent codes B Z, domains B int64.
+Shapes: pictures B 3 H W in [-1, 1], style codes B S, latent codes B Z, domains B int64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
-from facemeld.data.sampling import random_at
+from facemeld.config import LEVELS
 from facemeld.errors import UserError
+from facemeld.fusion.backends import Backend
+from facemeld.fusion.choice import open_backend
+from facemeld.fusion.encodings import Encodings
 from facemeld.fusion.face_parts import FaceParts
 from facemeld.fusion.inputs import (
     FusionResult,
@@ -36,27 +38,28 @@ from facemeld.fusion.request import (
     check_request,
     numbered,
 )
-from facemeld.fusion.skip_masks import Masker, load_masker
-from facemeld.images.read import centre_square, read_picture
+from facemeld.images.arrays import from_array
+from facemeld.images.read import centre_square
 from facemeld.images.sheet import sheet
-from facemeld.images.tensors import to_pictures, to_tensor
-from facemeld.networks.bundle import Networks, load_model, save_model
-from facemeld.networks.layers import unit_rms
 from facemeld.networks.model_folder import find_model
-from facemeld.networks.styles import StyleField
 
-BATCH = 16
-"""Sources that an accelerator takes at once. A CPU takes one, so that a picture has the same bits
-alone and among others."""
-_MEAN_STYLE = 20  # random stream
-_MEAN_OF = 4096  # latent codes
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from facemeld.fusion.skip_masks import Masker
+    from facemeld.networks.bundle import Networks
+    from facemeld.networks.styles import StyleField
 
 
 class FusionPipeline:
     """Fuses faces with one model.
 
+    What it makes of a picture is kept (see ``fusion.encodings``): fusing the same pictures under
+    other controls costs a decoder's pass.
+
     Args:
-        networks: the model.
+        backend: the model, and what computes it.
         name: what the model is called in the settings of its results.
         weights: the file that the networks came from.
         weights_dir: folder to look in first for detectors and landmark networks.
@@ -64,16 +67,16 @@ class FusionPipeline:
 
     def __init__(
         self,
-        networks: Networks,
+        backend: Backend,
         *,
         name: str = "",
         weights: str | Path | None = None,
         weights_dir: str | Path | None = None,
     ) -> None:
-        self.networks = networks.eval()
+        self.backend = backend
+        self.encodings = Encodings(backend)
         self.name = name
         self._weights = weights
-        self._mean_styles: dict[str, Tensor] = {}
         self._weights_dir = weights_dir
         self._masker: Masker | None = None
 
@@ -83,35 +86,82 @@ class FusionPipeline:
         model: str | Path = "faces",
         *,
         device: str | torch.device = "cpu",
+        backend: str = "torch",
+        precision: str = "fp32",
+        compile: bool = False,
         weights_dir: str | Path | None = None,
+        on_note: Callable[[str], None] = lambda text: None,
     ) -> FusionPipeline:
         """Loads a bundled model by its name, or a model folder.
 
+        Args:
+            model: the name or the folder.
+            device: of PyTorch.
+            backend: what computes: ``torch``, ``onnx`` or ``openvino`` for a model with graphs (see
+                `facemeld export`), or ``auto``, the fastest on this machine.
+            precision: of PyTorch: ``fp32``, ``bf16``, or ``auto``, the faster one.
+            compile: compile PyTorch's networks: the first picture takes a minute, others less time.
+            weights_dir: folder to look in first for detectors and landmark networks.
+            on_note: is told what ``auto`` measured.
+
         Raises:
-            UserError: there is no such model, or the folder is damaged.
+            UserError: there is no such model, or the folder is damaged; or the backend is not
+                installed, or has no graphs of this model.
         """
         folder = find_model(model)
-        networks = load_model(folder, device=device)
+        if backend == "torch" or str(device) != "cpu":
+            from facemeld.fusion.torch_backend import TorchBackend
+            from facemeld.networks.bundle import load_model
+
+            networks = load_model(folder, device=device)
+            opened = TorchBackend(networks, precision=precision, compile=compile)
+        else:
+            opened = open_backend(folder, backend, on_note=on_note)
         weights = folder / "model.safetensors"
-        return cls(networks, name=folder.resolve().name, weights=weights, weights_dir=weights_dir)
+        return cls(opened, name=folder.resolve().name, weights=weights, weights_dir=weights_dir)
+
+    @classmethod
+    def from_networks(cls, networks: Networks) -> FusionPipeline:
+        """A pipeline of networks that are at hand, like those of a run."""
+        from facemeld.fusion.torch_backend import TorchBackend
+
+        return cls(TorchBackend(networks))
 
     def save_pretrained(self, folder: str | Path, *, card: str, half: bool = False) -> None:
         """Writes a model folder (see networks.bundle.save_model)."""
+        from facemeld.networks.bundle import save_model
+
         save_model(self.networks, Path(folder), card=card, half=half)
 
     @property
     def domains(self) -> tuple[str, ...]:
         """Names of the model's domains; their positions are the domain indices."""
-        return self.networks.config.domains
+        return self.backend.config.domains
 
     @property
     def image_size(self) -> int:
         """Side of the pictures in pixels."""
-        return self.networks.config.image_size
+        return self.backend.config.image_size
+
+    @property
+    def networks(self) -> Networks:
+        """The PyTorch networks.
+
+        Raises:
+            UserError: another backend computes them.
+        """
+        networks = getattr(self.backend, "networks", None)
+        if networks is None:
+            raise UserError(
+                f"the backend {self.backend.name} has no PyTorch networks",
+                where="backend",
+                fix='load the model with backend="torch"',
+            )
+        return networks
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """Where the PyTorch networks are."""
         return next(self.networks.parameters()).device
 
     @cached_property
@@ -119,36 +169,57 @@ class FusionPipeline:
         """SHA-256 of the weights file; None for networks that came from no file."""
         return None if self._weights is None else file_sha256(Path(self._weights))
 
-    @torch.inference_mode()
     def encode_style(self, pictures: Tensor, domains: Tensor) -> Tensor:
-        """Style codes of reference pictures. B 3 H W, B -> B S"""
-        return self.networks.style_encoder(pictures, domains)
+        """Style codes of reference pictures; PyTorch only. B 3 H W, B -> B S"""
+        import torch
 
-    @torch.inference_mode()
+        with torch.inference_mode():
+            return self.networks.style_encoder(pictures, domains)
+
     def map_latent(self, latents: Tensor, domains: Tensor) -> Tensor:
-        """Style codes of latent codes. B Z, B -> B S"""
-        return self.networks.mapping_network(latents, domains)
+        """Style codes of latent codes; PyTorch only. B Z, B -> B S"""
+        import torch
 
-    @torch.inference_mode()
+        with torch.inference_mode():
+            return self.networks.mapping_network(latents, domains)
+
     def translate(
         self, pictures: Tensor, styles: Tensor | StyleField, masks: Tensor | None = None
     ) -> Tensor:
-        """Source pictures under styles. B 3 H W, B S or a field, [B 2 H W] -> B 3 H W"""
-        return self.networks.generator(pictures, styles, masks)
+        """Source pictures under styles; PyTorch only.
 
-    def masks(self, pictures: Tensor) -> Tensor | None:
+        B 3 H W, B S or a field, [B 2 H W] -> B 3 H W
+        """
+        import torch
+
+        with torch.inference_mode():
+            return self.networks.generator(pictures, styles, masks)
+
+    def prepare(self, pictures: Sequence[Picture]) -> Tensor:
+        """Reads pictures, crops the centre square and resizes; PyTorch only. -> B 3 H W"""
+        import torch
+
+        array = self.encodings.pictures([read_input(p) for p in pictures])
+        return torch.from_numpy(array).to(self.device)
+
+    def skip_masks(self, sources: Sequence[Input]) -> np.ndarray | None:
         """Masks of aligned faces, for a model whose skips need them; else None.
 
-        B 3 H W -> B 2 256 256 in [0, 1]
+        -> B 2 256 256 in [0, 1]
 
         Raises:
             UserError: no landmark network is at hand.
         """
-        if self.networks.config.skips != "masked":
+        if self.backend.config.skips != "masked":
             return None
+        import torch
+
+        from facemeld.fusion.skip_masks import load_masker
+
         if self._masker is None:
             self._masker = load_masker(self._weights_dir)
-        return self._masker(pictures)
+        with torch.inference_mode():
+            return self._masker(torch.from_numpy(self.encodings.pictures(sources))).numpy()
 
     @cached_property
     def face_parts(self) -> FaceParts:
@@ -254,13 +325,13 @@ class FusionPipeline:
         shares = check_request(
             len(looks.references),
             controls,
-            self.networks.config,
+            self.backend.config,
             levels=looks.levels,
             regions=len(looks.regions),
             second_source=looks.second_source is not None,
         )
-        codes = look_codes(self, looks, controls, shares)
-        batch = 1 if self.device.type == "cpu" else BATCH
+        codes = look_codes(self.encodings, looks, controls, shares)
+        batch = self.backend.batch
         result = FusionResult([], [])
         for start in range(0, len(sources), batch):
             inputs = [read_input(s) for s in sources[start : start + batch]]
@@ -283,73 +354,25 @@ class FusionPipeline:
         if not sources or not references:
             raise UserError("a grid needs at least one source and one reference")
         check_cell(cell)
-        styles = self.styles_of(references, domain)
-        batch = self.prepare(sources)
-        header = to_pictures(self.prepare(references))
-        rows: list[list[Image.Image | None]] = [[None, *header]]
-        generator = self.networks.generator
-        with torch.inference_mode():
-            for picture in batch:
-                content = generator.encode(picture[None]).repeat(len(styles))
-                masks = self.masks(picture[None])
-                if masks is not None:
-                    masks = masks.expand(len(styles), -1, -1, -1)
-                fused = to_pictures(generator.decode(content, styles, masks))
-                rows.append([*to_pictures(picture[None]), *fused])
+        inputs = [read_input(r) for r in references]
+        styles = self.styles_of(inputs, domain)[:, None, None].repeat(len(LEVELS), axis=1)
+        columns = len(styles)
+        rows: list[list[Image.Image | None]] = [[None, *self._shown(inputs)]]
+        for source in sources:
+            given = [read_input(source)]
+            masks = self.skip_masks(given)
+            fused = self.backend.decode(
+                self.encodings.contents(given) * columns,
+                styles,
+                skip_masks=None if masks is None else masks.repeat(columns, axis=0),
+            )
+            rows.append([*self._shown(given), *from_array(fused)])
         return sheet(rows, cell=cell)
 
-    def prepare(self, pictures: Sequence[Picture]) -> Tensor:
-        """Reads pictures, crops the centre square and resizes. -> B 3 H W"""
-        images = [p.image if isinstance(p, Input) else read_picture(p) for p in pictures]
-        return to_tensor([centre_square(i, self.image_size) for i in images]).to(self.device)
-
-    def styles_of(self, references: Sequence[Picture], domain: str | None = None) -> Tensor:
+    def styles_of(self, references: Sequence[Picture], domain: str | None = None) -> np.ndarray:
         """The style of each reference; its domain is guessed where none is named. -> B S"""
         check_domain(domain, self.domains, where="domain")
-        pictures = self.prepare(references)
-        return self.encode_style(pictures, self._domains(pictures, domain, "domain"))
+        return self.encodings.styles([read_input(r) for r in references], domain, "domain")
 
-    def own_styles(self, pictures: Tensor, domain: str | None = None) -> Tensor:
-        """The style that each source has itself. B 3 H W -> B S"""
-        return self.encode_style(pictures, self._domains(pictures, domain, "source_domain"))
-
-    def latent_style(self, domain: str, seed: int, truncation: float = 1.0) -> Tensor:
-        """The style of a random latent code. -> 1 S"""
-        random = np.random.default_rng(seed)
-        latent = random.standard_normal((1, self.networks.config.latent_size), dtype=np.float32)
-        style = self._map(latent, domain)
-        if truncation == 1:
-            return style
-        return self.unit(torch.lerp(self.mean_style(domain), style, truncation))
-
-    def mean_style(self, domain: str) -> Tensor:
-        """The mean of many random styles of a domain; always the same one. -> 1 S"""
-        if domain not in self._mean_styles:
-            shape = (_MEAN_OF, self.networks.config.latent_size)
-            latents = random_at(0, 0, _MEAN_STYLE).standard_normal(shape, dtype=np.float32)
-            self._mean_styles[domain] = self.unit(self._map(latents, domain).mean(0, keepdim=True))
-        return self._mean_styles[domain]
-
-    def unit(self, styles: Tensor) -> Tensor:
-        """Styles as long as those that the generator learned from, if it has a rule. … S -> … S"""
-        if not self.networks.config.unit_styles:
-            return styles
-        return unit_rms(styles.flatten(0, -2)).view(styles.shape)
-
-    def _map(self, latents: np.ndarray, domain: str) -> Tensor:
-        index = torch.full((len(latents),), self.domains.index(domain), device=self.device)
-        return self.map_latent(torch.from_numpy(latents).to(self.device), index)
-
-    def _domains(self, pictures: Tensor, name: str | None, where: str) -> Tensor:
-        """Domain indices: the named one for all, or guessed by the model."""
-        if name is not None:
-            return torch.full((len(pictures),), self.domains.index(name)).to(pictures.device)
-        guess = getattr(self.networks.style_encoder, "guess_domains", None)
-        if guess is None:
-            raise UserError(
-                "this model cannot tell the domain of a picture",
-                where=where,
-                fix=f"name it: one of {', '.join(self.domains)}",
-            )
-        with torch.inference_mode():
-            return guess(pictures)
+    def _shown(self, inputs: Sequence[Input]) -> list[Image.Image]:
+        return [centre_square(i.image, self.image_size) for i in inputs]

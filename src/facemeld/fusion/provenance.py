@@ -34,6 +34,7 @@ def settings_of(
         "facemeld": facemeld.__version__,
         "model": pipe.name,
         "model_sha256": pipe.weights_sha256,
+        "backend": pipe.backend.name,
         "source": source.name,
         "references": [r.name for r in looks.references],
         "levels": {level: r.name for level, r in looks.levels.items()},

@@ -33,6 +33,8 @@ class Recalled:
     regions: list[tuple[str | Path, Path]]
     second_source: Path | None
     controls: Controls
+    backend: str
+    """Like ``onnx-fp32``; another one would give other bits."""
 
     def run(self) -> FusionResult:
         """Makes it again: on the same machine, the same picture to the bit."""
@@ -42,7 +44,9 @@ class Recalled:
 
         source = self.source.run() if isinstance(self.source, Recalled) else self.source
         looks = read_looks(self.references, self.levels, self.regions, self.second_source)
-        pipe = FusionPipeline.from_pretrained(self.model)
+        backend, _, precision = self.backend.partition("-")
+        known = {"precision": precision} if backend == "torch" else {}
+        pipe = FusionPipeline.from_pretrained(self.model, backend=backend, **known)
         return pipe.fuse(sources_of(source), looks, self.controls)
 
 
@@ -125,6 +129,7 @@ class _Search:
             ],
             second_source=None if second is None else self.file(second, hashes["second_source"]),
             controls=_controls(settings),
+            backend=str(settings.get("backend", "torch-fp32")),
         )
 
     def files(self, names: list[str], hashes: list[str | None]) -> list[Path]:

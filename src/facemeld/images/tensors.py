@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from facemeld.images.arrays import from_array, to_array
 
 
 def to_tensor(images: Sequence[Image.Image]) -> Tensor:
@@ -16,13 +17,7 @@ def to_tensor(images: Sequence[Image.Image]) -> Tensor:
     Raises:
         ValueError: no images, several sizes, or a mode other than RGB.
     """
-    if not images:
-        raise ValueError("to_tensor needs at least one image")
-    kinds = {(image.mode, image.size) for image in images}
-    if len(kinds) > 1 or images[0].mode != "RGB":
-        raise ValueError(f"to_tensor needs RGB images of one size, got {sorted(kinds)}")
-    pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images]))  # B H W 3
-    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+    return torch.from_numpy(to_array(images))
 
 
 def to_pictures(tensor: Tensor) -> list[Image.Image]:
@@ -31,10 +26,4 @@ def to_pictures(tensor: Tensor) -> list[Image.Image]:
     Raises:
         ValueError: another shape, or values that are not finite.
     """
-    if tensor.ndim != 4 or tensor.shape[1] != 3:
-        raise ValueError(f"to_pictures needs B 3 H W, got {tuple(tensor.shape)}")
-    tensor = tensor.detach().float()
-    if not torch.isfinite(tensor).all():
-        raise ValueError("the pictures contain values that are not finite")
-    pixels = tensor.clamp(-1.0, 1.0).add(1.0).mul(127.5).round().to(torch.uint8)
-    return [Image.fromarray(picture) for picture in pixels.permute(0, 2, 3, 1).cpu().numpy()]
+    return from_array(tensor.detach().float().cpu().numpy())

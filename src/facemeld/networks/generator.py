@@ -203,9 +203,9 @@ class Generator(nn.Module):
             if isinstance(styles, StyleField):
                 style = styles.at(level)
             x = block(x, style)
-            side = x.shape[2]
+            side = int(x.shape[2])  # a tensor while it is traced
             if block.upsample and side in features:
-                x = self._add_skip(x, features[side], style, masks, content_strength)
+                x = self._add_skip(x, side, features[side], style, masks, content_strength)
         if isinstance(self.output_norm, AdaIN):
             x = self.output_norm(x, style, SLOPE)
         else:
@@ -221,17 +221,18 @@ class Generator(nn.Module):
     def _add_skip(
         self,
         x: Tensor,
+        side: int,
         features: Tensor,
         style: Tensor | RegionStyles,
         masks: Tensor | None,
         strength: float,
     ) -> Tensor:
         if self.skips == "additive":
-            return self.additive_skips[str(x.shape[2])](x, features, style, strength)
+            return self.additive_skips[str(side)](x, features, style, strength)
         if self.skips == "masked":
             if masks is None:
                 return x
-            mask = masks[:, :1] if x.shape[2] <= 32 else masks[:, 1:]
-            mask = F.interpolate(mask, size=x.shape[2:], mode="bilinear").to(x.dtype)
+            mask = masks[:, :1] if side <= 32 else masks[:, 1:]
+            mask = F.interpolate(mask, size=(side, side), mode="bilinear").to(x.dtype)
             features = mask * features
         return x + high_pass(features) * (strength / self.high_pass_divisor)

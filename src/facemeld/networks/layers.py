@@ -163,16 +163,16 @@ class StyledResidualBlock(nn.Module):
 
 def high_pass(x: Tensor) -> Tensor:
     """The paper's Laplacian of each map: 8 x - the sum of its eight neighbours, zero outside."""
-    channels = x.shape[1]
+    channels = int(x.shape[1])  # a tensor while it is traced
     kernel = x.new_full((channels, 1, 3, 3), -1.0)
     kernel[:, :, 1, 1] = 8.0
     return F.conv2d(x, kernel, padding=1, groups=channels)
 
 
 def unit_rms(styles: Tensor) -> Tensor:
-    """Scales each style code to unit mean square. B S -> B S, fp32."""
+    """Scales each style code to unit mean square. … S -> … S, fp32."""
     styles = styles.float()
-    return styles * torch.rsqrt(styles.square().mean(dim=1, keepdim=True) + 1e-6)
+    return styles * torch.rsqrt(styles.square().mean(dim=-1, keepdim=True) + 1e-6)
 
 
 def of_domain(outputs: Tensor, domains: Tensor) -> Tensor:

@@ -62,11 +62,15 @@ class MappingNetwork(nn.Module):
 
     def forward(self, latents: Tensor, domains: Tensor) -> Tensor:
         """B Z and B int64 -> B S."""
+        return of_domain(self.all_domains(latents), domains)
+
+    def all_domains(self, latents: Tensor) -> Tensor:
+        """B Z -> the style in every domain, B K S."""
         x = latents
         for layer in self.shared:
             x = F.relu(layer(x))
         x = x[:, None].expand(-1, self.heads[0].weight.shape[0], -1)  # B K width
         for layer in self.heads[:-1]:
             x = F.relu(layer(x))
-        styles = of_domain(self.heads[-1](x), domains)
+        styles = self.heads[-1](x)
         return unit_rms(styles) if self.unit_styles else styles

@@ -58,9 +58,13 @@ class ResNetStyleEncoder(nn.Module):
 
     def forward(self, pictures: Tensor, domains: Tensor) -> Tensor:
         """B 3 H W and B int64 -> B S."""
+        return of_domain(self.describe(pictures)[0], domains)
+
+    def describe(self, pictures: Tensor) -> tuple[Tensor, None]:
+        """B 3 H W -> the style in every domain, B K S; it cannot tell the domain."""
         x = self.trunk(pictures.contiguous()).flatten(1)  # the weights alone decide the layout
-        styles = of_domain(self.heads(x).unflatten(1, (self.domains, -1)), domains)
-        return unit_rms(styles) if self.unit_styles else styles
+        styles = self.heads(x).unflatten(1, (self.domains, -1))
+        return unit_rms(styles) if self.unit_styles else styles, None
 
 
 class SwinStyleEncoder(nn.Module):
@@ -108,12 +112,16 @@ class SwinStyleEncoder(nn.Module):
 
     def forward(self, pictures: Tensor, domains: Tensor) -> Tensor:
         """B 3 H W and B int64 -> B S."""
+        return of_domain(self.describe(pictures)[0], domains)
+
+    def describe(self, pictures: Tensor) -> tuple[Tensor, None]:
+        """B 3 H W -> the style in every domain, B K S; it cannot tell the domain."""
         x = self.from_rgb(pictures.contiguous())  # the weights alone decide the layout
         for stage in self.stages:
             x = stage(x)
         x = F.leaky_relu(self.norm(x.mean(dim=(2, 3))), 0.2)
-        styles = of_domain(self.heads(x).unflatten(1, (self.domains, -1)), domains)
-        return unit_rms(styles) if self.unit_styles else styles
+        styles = self.heads(x).unflatten(1, (self.domains, -1))
+        return unit_rms(styles) if self.unit_styles else styles, None
 
 
 class ProjectedStyleEncoder(FeatureStatistics):
@@ -168,15 +176,22 @@ class ProjectedStyleEncoder(FeatureStatistics):
 
     def guess_domains(self, pictures: Tensor) -> Tensor:
         """The most likely domain of each picture. B 3 H W -> B int64"""
-        statistics = self.standardise(self.statistics(self.features(pictures), pictures))
-        return F.linear(statistics, self.domain_weight, self.domain_bias).argmax(dim=1)
+        return self.describe(pictures)[1].argmax(dim=1)
 
     def from_statistics(self, statistics: Tensor, domains: Tensor) -> Tensor:
         """B F and B int64 -> B S of unit mean square."""
-        x = self.standardise(statistics)
+        return of_domain(self._styles(self.standardise(statistics)), domains)
+
+    def describe(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """B 3 H W -> the style in every domain, B K S, and how likely each domain is, B K."""
+        x = self.standardise(self.statistics(self.features(pictures), pictures))
+        return self._styles(x), F.linear(x, self.domain_weight, self.domain_bias)
+
+    def _styles(self, x: Tensor) -> Tensor:
+        """Standardised statistics -> B K S"""
         for layer in self.hidden:
             x = F.leaky_relu(layer(x), 0.2)
-        return unit_rms(of_domain(self.heads(x).unflatten(1, (self.domains, -1)), domains))
+        return unit_rms(self.heads(x).unflatten(1, (self.domains, -1)))
 
     def forward(self, pictures: Tensor, domains: Tensor) -> Tensor:
         """B 3 H W and B int64 -> B S."""

@@ -53,5 +53,8 @@ def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     if masks.shape[2:] == size:
         return masks
     if masks.shape[2] > size[0]:
-        return F.interpolate(masks, size=size, mode="area")
+        factor, rest = divmod(int(masks.shape[2]), int(size[0]))  # tensors while they are traced
+        if rest:
+            return F.interpolate(masks, size=size, mode="area")
+        return F.avg_pool2d(masks, factor)  # the same, in a form that can be exported
     return F.interpolate(masks, size=size, mode="bilinear", align_corners=False)

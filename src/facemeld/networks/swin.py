@@ -37,7 +37,7 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.permute(0, 2, 3, 1)
-        rows = F.layer_norm(rows, rows.shape[-1:], self.weight, self.bias)
+        rows = F.layer_norm(rows, (len(self.weight),), self.weight, self.bias)
         return rows.permute(0, 3, 1, 2)
 
 
@@ -61,20 +61,21 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B H W C -> B H W C"""
-        _, height, width, _ = x.shape
+        height, width = map(int, x.shape[1:3])  # tensors while they are traced
         window = self.window
         # One window over the whole map has no neighbours to look at.
         shift = self.shift if max(height, width) > window else 0
         down, right = -height % window, -width % window
         if down or right:
             x = F.pad(x, (0, 0, 0, right, 0, down))
+        padded = (height + down, width + right)
         if shift:
             x = x.roll((-shift, -shift), dims=(1, 2))
         rows = _cut(x, window)  # B, windows, N, C
         query, key, value = self.qkv(rows).unflatten(-1, (3, self.heads, -1)).unbind(-3)
         bias = self._bias()
         if shift or down or right:
-            apart = _apart(height, width, x.shape[1:3], window, shift, x.device)
+            apart = _apart(height, width, padded, window, shift, x.device)
             bias = bias.masked_fill(apart[:, None], -math.inf)  # windows, heads, N, N
         rows = F.scaled_dot_product_attention(
             query.transpose(-2, -3),
@@ -82,7 +83,7 @@ class WindowAttention(nn.Module):
             value.transpose(-2, -3),
             attn_mask=bias.to(query.dtype),
         )
-        x = _join(self.out(rows.transpose(-2, -3).flatten(-2)), x.shape[1:3], window)
+        x = _join(self.out(rows.transpose(-2, -3).flatten(-2)), padded, window)
         if shift:
             x = x.roll((shift, shift), dims=(1, 2))
         return x[:, :height, :width]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from facemeld.data.sampling import random_at
+from facemeld.data.randomness import random_at
 from facemeld.errors import UserError
 from facemeld.fusion.pipeline import FusionPipeline
 from facemeld.images.read import centre_square, read_picture
@@ -107,7 +107,7 @@ def load_networks(run: Run) -> tuple[Networks, str]:
 
 def fuse_all(networks: Networks, faces: Faces) -> Fused:
     """Every source under every look; 2 x domains pictures for each source."""
-    pipe = FusionPipeline(networks)
+    pipe = FusionPipeline.from_networks(networks)
     known = [i for i, domain in enumerate(faces.domains) if domain in pipe.domains]
     if not known:
         return Fused([[None] * (2 * len(faces.domains)) for _ in faces.sources])

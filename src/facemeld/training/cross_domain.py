@@ -80,7 +80,8 @@ def _structure(
     before, after = [], []
     for start in range(0, len(chosen), BATCH):
         pictures = pipe.prepare(chosen[start : start + BATCH])
-        styles = pipe.styles_of(looks[start : start + BATCH])
+        styles = torch.from_numpy(pipe.styles_of(looks[start : start + BATCH]))
+        styles = styles.to(pictures.device)
         before.append(luminance_structure(pictures))
         after.append(luminance_structure(pipe.translate(pictures, styles)))
     before, after = torch.cat(before), torch.cat(after)

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from facemeld.config import LossWeights, TrainingConfig
-from facemeld.data.sampling import STYLE_MATCHING, Batch, BatchSampler, random_at
+from facemeld.data.randomness import random_at
+from facemeld.data.sampling import STYLE_MATCHING, Batch, BatchSampler
 from facemeld.networks.bundle import Networks
 from facemeld.networks.discriminator import ProjectedDiscriminator
 from facemeld.networks.features import FeatureStatistics

@@ -10,7 +10,8 @@ from PIL import Image
 
 from facemeld.config import TrainingConfig
 from facemeld.data.folders import scan_domains
-from facemeld.data.sampling import as_tensor, random_at
+from facemeld.data.randomness import random_at
+from facemeld.data.sampling import as_tensor
 from facemeld.data.shards import ShardPicture
 from facemeld.data.store import PictureStore, content
 from facemeld.errors import UserError

@@ -1,0 +1,145 @@
+"""Which backend a model is computed by; ``auto`` measures once and remembers in facemeld's home."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from facemeld.config import LEVELS
+from facemeld.data.catalogue import home
+from facemeld.errors import UserError, did_you_mean
+from facemeld.files import write_whole
+from facemeld.fusion.backends import Backend
+from facemeld.fusion.exported import has_graphs, manifest_path, read_exported
+from facemeld.fusion.graph_backends import RUNTIMES, GraphBackend, is_installed
+from facemeld.fusion.inputs import file_sha256
+from facemeld.networks.model_folder import read_network_config
+
+BACKENDS = ("auto", "torch", *RUNTIMES)
+TRIALS = 5
+_WORTH = 0.9  # of the time of one that starts sooner
+
+
+def open_backend(
+    folder: Path,
+    wanted: str = "auto",
+    *,
+    on_note: Callable[[str], None] = lambda text: None,
+) -> Backend:
+    """The backend of this name for a model folder, on the CPU.
+
+    Args:
+        folder: the model's.
+        wanted: ``torch``, ``onnx`` (ONNX Runtime), ``openvino``, or ``auto`` for the fastest here.
+        on_note: is told what ``auto`` measured.
+
+    Raises:
+        UserError: unknown name, runtime not installed, or the model has no graphs for it.
+    """
+    if wanted not in BACKENDS:
+        raise UserError(
+            f"there is no backend '{wanted}'", where="backend", fix=did_you_mean(wanted, BACKENDS)
+        )
+    if wanted == "auto":
+        wanted = fastest_backend(folder, on_note=on_note)
+    if wanted == "torch":
+        from facemeld.fusion.torch_backend import TorchBackend
+        from facemeld.networks.bundle import load_model
+
+        return TorchBackend(load_model(folder))
+    # OpenVINO reads ONNX, too.
+    own = wanted == "openvino" and has_graphs(folder, "openvino")
+    exported = read_exported(folder, "openvino" if own else "onnx")
+    return GraphBackend(read_network_config(folder), exported, wanted)
+
+
+def usable_backends(folder: Path) -> list[str]:
+    """Those that can compute this model here, the soonest to start first."""
+    graphs = {
+        "onnx": has_graphs(folder, "onnx"),
+        "openvino": has_graphs(folder, "onnx") or has_graphs(folder, "openvino"),
+    }
+    return [r for r in RUNTIMES if graphs[r] and is_installed(r)] + ["torch"]
+
+
+def fastest_backend(folder: Path, *, on_note: Callable[[str], None] = lambda text: None) -> str:
+    """The fastest usable backend: remembered, or measured now."""
+    usable = usable_backends(folder)
+    if len(usable) == 1:
+        return usable[0]
+    measured = remembered(folder)
+    if measured is None:
+        on_note(f"measuring once which is fastest here: {', '.join(usable)}")
+        measured = {name: _milliseconds(open_backend(folder, name)) for name in usable}
+        _remember(folder, measured)
+        on_note(f"{explained(measured)}; {fastest(measured)} is used from now on")
+    return fastest(measured)
+
+
+def fastest(measured: dict[str, float]) -> str:
+    """The one with the least milliseconds; one that starts sooner may be a little slower."""
+    chosen = None
+    for name in (*RUNTIMES, "torch"):
+        if name in measured and (chosen is None or measured[name] < _WORTH * measured[chosen]):
+            chosen = name
+    assert chosen is not None
+    return chosen
+
+
+def explained(measured: dict[str, float]) -> str:
+    """Each backend's milliseconds, as a sentence says them."""
+    return ", ".join(f"{name} {ms:.1f} ms" for name, ms in measured.items()) + " a picture"
+
+
+def remembered(folder: Path) -> dict[str, float] | None:
+    """Milliseconds a picture of each backend, as measured earlier for this model and machine."""
+    try:
+        measured = json.loads(_memory(folder).read_text("utf-8"))
+        return {name: float(measured[name]) for name in usable_backends(folder)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _remember(folder: Path, measured: dict[str, float]) -> None:
+    text = json.dumps({name: round(ms, 3) for name, ms in measured.items()})
+    try:
+        write_whole(_memory(folder), lambda partial: partial.write_text(text, "utf-8"))
+    except (UserError, OSError):
+        pass  # a home that cannot be written to costs time only
+
+
+def _memory(folder: Path) -> Path:
+    """The file that tells of this model, these packages and this machine."""
+    manifests = [manifest_path(folder, form) for form in ("onnx", "openvino")]
+    parts = [file_sha256(p) for p in (folder / "model.safetensors", *manifests) if p.is_file()]
+    for package in ("torch", "onnxruntime", "openvino"):
+        try:
+            parts.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    parts += [platform.machine(), platform.processor(), str(os.cpu_count())]
+    parts.append(os.environ.get("OMP_NUM_THREADS", ""))
+    name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    return home() / "cache" / "backends" / f"{name}.json"
+
+
+def _milliseconds(backend: Backend) -> float:
+    """One picture's encoder and decoder passes, the fastest of several."""
+    config = backend.config
+    pictures = np.zeros((1, 3, config.image_size, config.image_size), np.float32)
+    pictures[:, :, ::2] = 0.5
+    styles = np.ones((1, len(LEVELS), 1, config.style_size), np.float32)
+    times = []
+    for _ in range(1 + TRIALS):  # the first one loads
+        began = time.perf_counter()
+        backend.decode(backend.encode(pictures), styles)
+        times.append(time.perf_counter() - began)
+    return 1000 * min(times[1:])

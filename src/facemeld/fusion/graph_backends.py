@@ -1,0 +1,161 @@
+"""Backends that run exported graphs without torch: ONNX Runtime and OpenVINO."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from facemeld.config import NetworkConfig
+from facemeld.errors import UserError
+from facemeld.fusion.backends import Content
+from facemeld.fusion.exported import Exported, content_names
+
+Arrays = Mapping[str, np.ndarray]
+Run = Callable[[Arrays], list[np.ndarray]]
+"""One graph: its inputs by name to its outputs in order."""
+
+_MASK_SIDE = 256  # as networks.landmarks.SIDE
+_PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
+RUNTIMES = tuple(_PACKAGES)
+"""The soonest to start first."""
+
+
+def is_installed(runtime: str) -> bool:
+    """Whether a runtime is there; nothing is imported."""
+    return find_spec(_PACKAGES[runtime]) is not None
+
+
+class GraphBackend:
+    """A model's graphs, each loaded when it is first needed.
+
+    Args:
+        config: of the model.
+        exported: its graphs.
+        runtime: ``onnx``, or ``openvino``, which reads graphs of both formats.
+
+    Raises:
+        UserError: the runtime is not installed.
+    """
+
+    batch = 1
+
+    def __init__(self, config: NetworkConfig, exported: Exported, runtime: str) -> None:
+        if not is_installed(runtime):
+            raise UserError(
+                f"the backend {runtime} needs the package {_PACKAGES[runtime]}",
+                where="backend",
+                fix=f"pip install 'facemeld[{runtime}]'",
+            )
+        self.config = config
+        self.name = f"{runtime}-{exported.precision}"
+        self._graph = cache(lambda name: load_graph(exported.files[name], runtime))
+
+    def encode(self, pictures: np.ndarray) -> list[Content]:
+        """See ``Backend``."""
+        maps = self._run("encoder", {"pictures": pictures})
+        return [tuple(m[i : i + 1] for m in maps) for i in range(len(pictures))]
+
+    def decode(
+        self,
+        contents: Sequence[Content],
+        styles: np.ndarray,
+        *,
+        masks: np.ndarray | None = None,
+        skip_masks: np.ndarray | None = None,
+        content_strength: float = 1.0,
+    ) -> np.ndarray:
+        """See ``Backend``."""
+        maps = [np.concatenate(same) for same in zip(*contents)]
+        inputs = dict(zip(content_names(self.config.skip_sides()), maps, strict=True))
+        if self.config.skips != "none":
+            inputs["content_strength"] = np.array(content_strength)
+        if self.config.skips == "masked":
+            # Empty masks let nothing pass, as if there were none.
+            nothing = np.zeros((len(styles), 2, _MASK_SIDE, _MASK_SIDE))
+            inputs["skip_masks"] = nothing if skip_masks is None else skip_masks
+        if masks is None:
+            (fused,) = self._run("decoder", inputs | {"styles": styles[:, :, 0]})
+        else:
+            inputs |= {"styles": styles, "masks": masks}
+            (fused,) = self._run("decoder_regions", inputs)
+        return fused
+
+    def describe(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """See ``Backend``."""
+        styles, *scores = self._run("style_encoder", {"pictures": pictures})
+        return styles, scores[0] if scores else None
+
+    def map_latents(self, latents: np.ndarray) -> np.ndarray:
+        """See ``Backend``."""
+        return self._run("mapping_network", {"latents": latents})[0]
+
+    def _run(self, name: str, inputs: Arrays) -> list[np.ndarray]:
+        rows = {key: np.asarray(v, np.float32, order="C") for key, v in inputs.items()}
+        return self._graph(name)(rows)
+
+
+def load_graph(path: Path, runtime: str) -> Run:
+    """One graph, ready to run.
+
+    Args:
+        path: an .onnx file, or for OpenVINO its own .xml.
+        runtime: ``onnx`` or ``openvino``.
+
+    Raises:
+        UserError: the runtime cannot read it.
+    """
+    return {"onnx": _onnx_runtime, "openvino": _openvino}[runtime](path)
+
+
+def _onnx_runtime(path: Path) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _threads()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's own kinds differ from version to version
+        raise _unreadable(path, error) from None
+    return lambda inputs: session.run(None, dict(inputs))
+
+
+def _openvino(path: Path) -> Run:
+    import openvino
+
+    # Else the plug-in computes in bf16 wherever the processor can.
+    options = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": str(_threads()),
+    }
+    try:
+        compiled = openvino.Core().compile_model(str(path), "CPU", options)
+    except Exception as error:
+        raise _unreadable(path, error) from None
+    names = [output.any_name for output in compiled.outputs]
+
+    def run(inputs: Arrays) -> list[np.ndarray]:
+        found = compiled(dict(inputs), share_inputs=True)
+        return [np.array(found[name]) for name in names]
+
+    return run
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = str(error).strip().splitlines()[0][:200]
+    return UserError(f"the graph cannot be loaded: {reason}", where=str(path))
+
+
+def _threads() -> int:
+    """As PyTorch chooses: what the environment says, else every core that this process may use."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
