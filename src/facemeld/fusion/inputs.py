@@ -75,6 +75,16 @@ def read_input(picture: Picture) -> Input:
     return Input(image, Path(picture).name, file_sha256(Path(picture)))
 
 
+def identity_of(picture: Picture) -> dict:
+    """What settings say about a picture that is not read yet: its name, and its file's SHA-256."""
+    if isinstance(picture, Input):
+        return {"name": picture.name, "sha256": picture.sha256}
+    if isinstance(picture, str | Path):
+        return {"name": Path(picture).name, "sha256": file_sha256(Path(picture))}
+    sha256 = hashlib.sha256(picture).hexdigest() if isinstance(picture, bytes) else None
+    return {"name": IN_MEMORY, "sha256": sha256}
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file of any size, as `sha256sum` prints it."""
     with path.open("rb") as file:

@@ -71,14 +71,36 @@ def look_codes(
     )
 
 
-def fuse_batch(
+@dataclass(frozen=True)
+class Encoded:
+    """What the decoder is given of one source, whatever its look."""
+
+    content: Content
+    own: np.ndarray | None
+    """1 S, the source's own style, where it is an ingredient."""
+    masks: np.ndarray | None
+    """1 R H W of the regions."""
+    skip_masks: np.ndarray | None
+    """1 2 256 256, for models whose skips are masked."""
+
+
+def encode_sources(
     pipe: FusionPipeline,
     sources: Sequence[Input],
     looks: Looks,
-    codes: LookCodes,
     controls: Controls,
-) -> list[list[Image.Image]]:
-    """For each source its fused picture, or all its variations."""
+    *,
+    own_style: bool,
+) -> list[Encoded]:
+    """Contents, blended with the second source's; own styles and masks as needed.
+
+    Args:
+        pipe: the model.
+        sources: pictures.
+        looks: regions and second source.
+        controls: what is asked for.
+        own_style: the sources' own styles are needed.
+    """
     encodings = pipe.encodings
     second = looks.second_source
     mix = 0.5 if controls.source_mix is None else controls.source_mix
@@ -87,36 +109,63 @@ def fuse_batch(
         (other,) = encodings.contents([second])
         contents = [blend(content, other, mix) for content in contents]
     own = None
-    if controls.strength < 1 or codes.base is None:
+    if own_style:
         own = encodings.styles(sources, controls.source_domain, "source_domain")
         if second is not None:
             other = encodings.styles([second], controls.source_domain, "source_domain")
-            own = _mixed(encodings, own, np.broadcast_to(other, own.shape), mix, controls)
-    styles = _style_codes(encodings, own, len(sources), codes, controls)
-    masks = _masks(pipe, sources, looks, controls)
-    skip_masks = pipe.skip_masks(sources)
+            own = mix_pair(encodings, own, np.broadcast_to(other, own.shape), mix, controls)
+    rest = (own, _masks(pipe, sources, looks, controls), pipe.skip_masks(sources))
+    return [
+        Encoded(content, *(None if part is None else part[i : i + 1] for part in rest))
+        for i, content in enumerate(contents)
+    ]
+
+
+def between(
+    pipe: FusionPipeline, one: Encoded, other: Encoded, share: float, controls: Controls
+) -> Encoded:
+    """On the way from one source, share 0, to another, share 1."""
+    if share == 0:
+        return one
+    masks = (
+        None if a is None else lerp(a, b, share)
+        for a, b in ((one.masks, other.masks), (one.skip_masks, other.skip_masks))
+    )
+    own = one.own
+    if own is not None:
+        own = mix_pair(pipe.encodings, own, other.own, share, controls)
+    return Encoded(blend(one.content, other.content, share), own, *masks)
+
+
+def fuse_batch(
+    pipe: FusionPipeline,
+    sources: Sequence[Input],
+    looks: Looks,
+    codes: LookCodes,
+    controls: Controls,
+) -> list[list[Image.Image]]:
+    """For each source its fused picture, or all its variations."""
+    own_style = controls.strength < 1 or codes.base is None
+    encoded = encode_sources(pipe, sources, looks, controls, own_style=own_style)
+    styles = style_codes(pipe, encoded, codes, controls)
     results: list[list[Image.Image]] = [[] for _ in sources]
     for number in controls.variations or (0,):
         varied = styles
         if number:
             noise = random_at(controls.seed, number, _VARIATION).standard_normal(styles.shape[-1])
             varied = vary_styles(styles, noise, controls.variation_angle)
-        fused = from_array(_decoded(pipe, contents, varied, masks, skip_masks, controls))
-        for done, picture, source in zip(results, fused, sources):
-            done.append(_finished(picture, source, controls))
+        for done, picture, source in zip(results, decode(pipe, encoded, varied, controls), sources):
+            done.append(finished(picture, source.image, controls))
     return results
 
 
-def _style_codes(
-    encodings: Encodings,
-    own: np.ndarray | None,
-    sources: int,
-    codes: LookCodes,
-    controls: Controls,
+def style_codes(
+    pipe: FusionPipeline, encoded: Sequence[Encoded], codes: LookCodes, controls: Controls
 ) -> np.ndarray:
     """The style of each level and region under the controls. -> B L R S"""
+    own = None if encoded[0].own is None else np.concatenate([e.own for e in encoded])
     base = own if codes.base is None else codes.base
-    shape = (sources, len(LEVELS), 1 + len(codes.regions), base.shape[-1])
+    shape = (len(encoded), len(LEVELS), 1 + len(codes.regions), base.shape[-1])
     styles = np.broadcast_to(base[:, None, None], shape).copy()
     for level, style in codes.levels.items():
         styles[:, level, 0] = style
@@ -125,10 +174,10 @@ def _style_codes(
     if controls.strength == 1:
         return styles
     own = np.broadcast_to(own[:, None, None], shape)
-    return _mixed(encodings, own, styles, controls.strength, controls)
+    return mix_pair(pipe.encodings, own, styles, controls.strength, controls)
 
 
-def _mixed(
+def mix_pair(
     encodings: Encodings, one: np.ndarray, other: np.ndarray, share: float, controls: Controls
 ) -> np.ndarray:
     """Between two styles: share 0 is the one, 1 the other. … S"""
@@ -156,32 +205,33 @@ def _masks(
     return np.stack(stacks)
 
 
-def _decoded(
-    pipe: FusionPipeline,
-    contents: Sequence[Content],
-    styles: np.ndarray,
-    masks: np.ndarray | None,
-    skip_masks: np.ndarray | None,
-    controls: Controls,
-) -> np.ndarray:
-    """B L R S -> B 3 H W
+def decode(
+    pipe: FusionPipeline, encoded: Sequence[Encoded], styles: np.ndarray, controls: Controls
+) -> list[Image.Image]:
+    """The decoder's pass. B L R S -> B pictures
 
     What a region's style does to the statistics of the norms, and convolutions over its edge, would
     change the rest of the picture a little; the rest is taken from a pass without regions.
     """
-    decode, strength = pipe.backend.decode, controls.content_strength
-    rest = decode(contents, styles[:, :, :1], skip_masks=skip_masks, content_strength=strength)
+    contents = [e.content for e in encoded]
+    masks, skip_masks = (
+        None if parts[0] is None else np.concatenate(parts)
+        for parts in ([e.masks for e in encoded], [e.skip_masks for e in encoded])
+    )
+    passed = {"skip_masks": skip_masks, "content_strength": controls.content_strength}
+    rest = pipe.backend.decode(contents, styles[:, :, :1], **passed)
     if masks is None:
-        return rest
-    fused = decode(contents, styles, masks=masks, skip_masks=skip_masks, content_strength=strength)
+        return from_array(rest)
+    fused = pipe.backend.decode(contents, styles, masks=masks, **passed)
     # Full from where a region has half of the style, so that soft edges are not softened twice.
     share = (2 * (1 - masks[:, :1])).clip(max=1)
-    return np.where(share == 0, rest, rest + share * (fused - rest))
+    return from_array(np.where(share == 0, rest, rest + share * (fused - rest)))
 
 
-def _finished(picture: Image.Image, source: Input, controls: Controls) -> Image.Image:
+def finished(picture: Image.Image, source: Image.Image, controls: Controls) -> Image.Image:
+    """The decoder's picture in the colours and the size that were asked for."""
     if controls.colour_match:
-        like = centre_square(source.image, picture.width)
+        like = centre_square(source, picture.width)
         picture = match_colours(picture, like, controls.colour_match)
     if controls.size is not None:
         picture = picture.resize((controls.size, controls.size), Image.Resampling.LANCZOS)

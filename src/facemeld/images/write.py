@@ -1,6 +1,6 @@
 """Writing pictures with their provenance: that they are synthetic, and how to make them again.
 
-All formats carry it in an XMP packet: the IPTC property that marks media made by a trained model
+All formats carry it in an XMP packet (GIF in its comment): the IPTC property that marks media made by a trained model
 (`Iptc4xmpExt:DigitalSourceType`), the tool, and the settings as JSON.
 """
 
@@ -20,6 +20,7 @@ from xml.sax.saxutils import escape
 from PIL import Image
 
 from facemeld.errors import UserError, did_you_mean
+from facemeld.images.mp4_packet import read_packet
 from facemeld.images.read import DEFAULT_LIMITS, open_header, read_file, shown, to_rgb
 
 SYNTHETIC = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -82,7 +83,7 @@ def write_picture(
             where=shown(path),
             fix="write a .png",
         )
-    packet = _packet(settings)
+    packet = provenance_packet(settings)
     if kind == "JPEG" and len(packet) > _LARGEST_JPEG_PACKET:
         raise UserError(
             f"the settings are too long for a JPEG ({len(packet)} bytes)",
@@ -109,7 +110,7 @@ def encode_picture(
         synthetic: mark it as made by a model; a plot of numbers is not.
         quality: of JPEG and WebP, 1 to 100.
     """
-    packet = _packet(settings) if synthetic else b""
+    packet = provenance_packet(settings) if synthetic else b""
     return _encode(to_rgb(image), kind, packet, quality)
 
 
@@ -139,7 +140,7 @@ def read_settings(path: str | Path) -> dict[str, Any] | None:
     """The settings that `write_picture` put into a file, or None if it has none.
 
     Raises:
-        UserError: the file is no readable picture.
+        UserError: the file is no readable picture or video.
     """
     text = _properties(path).get(f"{_FACEMELD} settings")
     try:
@@ -153,12 +154,17 @@ def is_marked_synthetic(path: str | Path) -> bool:
     """Whether a file says that a trained model made it, by facemeld or any other tool.
 
     Raises:
-        UserError: the file is no readable picture.
+        UserError: the file is no readable picture or video.
     """
     return _properties(path).get(f"{_IPTC} DigitalSourceType", "").strip() == SYNTHETIC
 
 
-def _packet(settings: dict[str, Any] | None) -> bytes:
+def provenance_packet(settings: dict[str, Any] | None) -> bytes:
+    """The XMP packet that every result carries, in UTF-8.
+
+    Args:
+        settings: JSON values, or None to keep them private.
+    """
     element = ""
     if settings is not None:
         # ASCII JSON escapes what XML cannot hold: control characters and lone surrogates.
@@ -215,12 +221,23 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _properties(path: str | Path) -> dict[str, str]:
     """The simple XMP properties of a file, keyed by 'namespace name'; empty if it has none."""
-    content = read_file(path, max_bytes=DEFAULT_LIMITS.max_bytes)
-    with open_header(content, where=shown(path)) as image:
-        packet = image.info.get("xmp", b"")
+    if Path(path).suffix.lower() == ".mp4":
+        packet = _packet_of_mp4(Path(path))
+    else:
+        content = read_file(path, max_bytes=DEFAULT_LIMITS.max_bytes)
+        with open_header(content, where=shown(path)) as image:
+            packet = image.info.get("xmp") or image.info.get("comment", b"")
     if isinstance(packet, str):
         packet = packet.encode()
     return _parse(packet) if len(packet) <= _LARGEST_PACKET else {}
+
+
+def _packet_of_mp4(path: Path) -> bytes:
+    try:
+        return read_packet(path, most=_LARGEST_PACKET)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"the video cannot be read: {reason}", where=shown(path)) from error
 
 
 def _parse(packet: bytes) -> dict[str, str]:
