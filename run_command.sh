@@ -16,6 +16,7 @@ job_table() {
     $row test dev,reports,train      "run the tests with pytest"         pytest_in_project
     $row fuse              onnx      "fuse a source with references"     facemeld fuse
     $row grid              -         "a sheet of sources and references" facemeld grid
+    $row video       faces,video     "a video of faces turning into others" facemeld video
     $row train             train     "train on your folders of faces"    facemeld train
     $row evaluate          reports   "score a model, with a report"      facemeld evaluate
     $row compare           reports   "several runs in one report"        facemeld compare

@@ -19,6 +19,7 @@ from facemeld.errors import UserError
 # each module registers its commands; the help lists them in this order
 for subject in (
     "fuse",
+    "video",
     "faces",
     "data",
     "train",

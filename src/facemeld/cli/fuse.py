@@ -17,6 +17,7 @@ from facemeld.cli.fuse_options import (
     Then,
     Where,
     controls_of,
+    looks_of,
 )
 from facemeld.errors import UserError
 
@@ -71,6 +72,8 @@ def fuse(
         keep_settings: write the settings into the picture, so that it can be made again.
         json: print the results as JSON.
     """
+    from facemeld.images.read import check_picture
+
     controls = controls_of(strength, size, mixing, where, latent, shape)
     if again.repeat is not None:
         from facemeld.fusion.request import Controls
@@ -89,7 +92,9 @@ def fuse(
         # How many faces there are, detection will tell.
         face_each = photographs.faces == "all" and not photographs.paste_back
         targets = [] if face_each else _targets(source, out, latent.variations)
-        looks = _read_looks(source, reference, where, shape)
+        for path in source:
+            check_picture(path)
+        looks = looks_of(reference, where, shape)
         stages = _stages(model, looks, controls, then)
         if photographs.wanted:
             images, settings, files = _fuse_photographs(source, stages, photographs, engine)
@@ -171,33 +176,12 @@ def _targets(
     ]
 
 
-def _read_looks(sources: list[Path], references: list[Path], where: Where, shape: Shape):
-    from facemeld.fusion.looks import read_looks
-    from facemeld.images.read import check_picture
-
-    for source in sources:
-        check_picture(source)
-    named = {"coarse": where.coarse, "middle": where.middle, "fine": where.fine}
-    levels = {name: path for name, path in named.items() if path is not None}
-    regions = []
-    for text in where.region:
-        place, equals, picture = text.partition("=")
-        if not (place and equals and picture):
-            raise UserError(
-                f"'{text}' does not say where and what",
-                where="--region",
-                fix="write for example: --region left=cat.jpg",
-            )
-        regions.append((place, Path(picture)))
-    return read_looks(references, levels, regions, shape.second_source)
-
-
 def _stages(model: str, looks, controls, then: Then) -> list[tuple]:
     """Model, looks and controls of each fusion in turn; all checked, none begun."""
     import dataclasses
 
     from facemeld.fusion.looks import read_looks
-    from facemeld.fusion.request import Controls, check_request
+    from facemeld.fusion.request import Controls, check_looks
 
     stages = [(model, looks, controls)]
     if then.then is not None:
@@ -214,14 +198,7 @@ def _stages(model: str, looks, controls, then: Then) -> list[tuple]:
     elif then != Then():
         raise UserError("these are about a second model", where="--then-…", fix="name it: --then")
     for name, given, wanted in stages:
-        check_request(
-            len(given.references),
-            wanted,
-            check_inputs(name, []),
-            levels=given.levels,
-            regions=len(given.regions),
-            second_source=given.second_source is not None,
-        )
+        check_looks(given, wanted, check_inputs(name, []))
     return stages
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from facemeld.errors import UserError
+
 
 @dataclass(frozen=True)
 class Mixing:
@@ -149,3 +151,38 @@ def controls_of(
         colour_match=shape.colour_match,
         size=size,
     )
+
+
+def looks_of(references: list[Path], where: Where, shape: Shape):
+    """The pictures of these options, read, as ``fusion.looks.Looks``."""
+    from facemeld.fusion.looks import read_looks
+
+    named = {"coarse": where.coarse, "middle": where.middle, "fine": where.fine}
+    levels = {name: path for name, path in named.items() if path is not None}
+    regions = []
+    for text in where.region:
+        place, equals, picture = text.partition("=")
+        if not (place and equals and picture):
+            raise UserError(
+                f"'{text}' does not say where and what",
+                where="--region",
+                fix="write for example: --region left=cat.jpg",
+            )
+        regions.append((place, Path(picture)))
+    return read_looks(references, levels, regions, shape.second_source)
+
+
+def pictures_of(paths: list[Path]) -> list[Path]:
+    """The paths, and in the place of each folder the pictures in it and below, sorted."""
+    from facemeld.images.read import is_picture_name
+
+    found = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = sorted(p for p in path.rglob("*") if is_picture_name(p) and p.is_file())
+        if not inside:
+            raise UserError("no pictures in this folder", where=str(path))
+        found += inside
+    return found

@@ -44,10 +44,11 @@ def info(
     preset: str | None = None,
     json: bool = False,
 ) -> None:
-    """Tell what a model is and what it costs, or how a fused picture was made.
+    """Tell what a model is and what it costs, or how a fused picture or video was made.
 
     Args:
-        model: bundled model (faces if not given), model folder, or a picture that facemeld made.
+        model: bundled model (faces if not given), model folder, or a picture or video that facemeld
+            made.
         preset: a training preset instead, to compare sizes before training.
         json: print as JSON.
     """
@@ -59,7 +60,7 @@ def info(
         )
     if preset is not None:
         facts = _preset_facts(preset)
-    elif model is not None and is_picture_name(Path(model)):
+    elif model is not None and (is_picture_name(model) or model.lower().endswith(".mp4")):
         facts = _picture_facts(Path(model))
     else:
         facts = _model_facts(model or "faces")
@@ -70,9 +71,11 @@ def _picture_facts(path: Path) -> dict:
     from facemeld.images.read import check_picture
     from facemeld.images.write import is_marked_synthetic, read_settings
 
-    check_picture(path)
+    is_video = path.suffix.lower() == ".mp4"
+    if not is_video:
+        check_picture(path)
     return {
-        "picture": str(path),
+        "video" if is_video else "picture": str(path),
         "synthetic": is_marked_synthetic(path),
         "settings": read_settings(path),
     }

@@ -8,6 +8,7 @@ OpenCV's own cascade finds people. What each detector finds, measured, is in doc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +113,18 @@ class FaceFinder:
         }
 
         self._eyes = EyePair()
+
+    def only(self, kind: str) -> FaceFinder:
+        """One for a single kind, with the same detectors: faster, where the kind is known.
+
+        Args:
+            kind: of a face that this one has found.
+        """
+        single = copy(self)
+        single.kind = kind
+        names = () if kind == "human" and self._yunet else (kind,)
+        single._cascades = {name: c for name, c in self._cascades.items() if name in names}
+        return single
 
     def find(self, picture: Image.Image) -> list[FaceDetection]:
         """The faces of an RGB picture, largest first."""

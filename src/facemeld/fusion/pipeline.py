@@ -35,7 +35,7 @@ from facemeld.fusion.request import (
     Controls,
     check_cell,
     check_domain,
-    check_request,
+    check_looks,
     numbered,
 )
 from facemeld.images.arrays import from_array
@@ -322,14 +322,7 @@ class FusionPipeline:
         """
         if not sources:
             raise UserError("no source picture", where="source")
-        shares = check_request(
-            len(looks.references),
-            controls,
-            self.backend.config,
-            levels=looks.levels,
-            regions=len(looks.regions),
-            second_source=looks.second_source is not None,
-        )
+        shares = check_looks(looks, controls, self.backend.config)
         codes = look_codes(self.encodings, looks, controls, shares)
         batch = self.backend.batch
         result = FusionResult([], [])

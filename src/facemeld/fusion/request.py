@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from facemeld.config import LEVELS, NetworkConfig
 from facemeld.errors import UserError, did_you_mean
+from facemeld.fusion.timing import Timing
+
+if TYPE_CHECKING:
+    from facemeld.fusion.looks import Looks
 
 LARGEST_CELL = 1024
 LARGEST_SIZE = 4096
@@ -117,6 +122,75 @@ def check_request(
             fix=f"one of {', '.join(config.domains)}",
         )
     return []
+
+
+def check_looks(
+    looks: Looks, controls: Controls, config: NetworkConfig, *, references: int | None = None
+) -> list[float]:
+    """``check_request`` for pictures that were read.
+
+    Args:
+        looks: the references.
+        controls: what was asked for.
+        config: of the model.
+        references: so many instead of those.
+    """
+    return check_request(
+        len(looks.references) if references is None else references,
+        controls,
+        config,
+        levels=looks.levels,
+        regions=len(looks.regions),
+        second_source=looks.second_source is not None,
+    )
+
+
+def check_walk(
+    sources: int,
+    references: int,
+    controls: Controls,
+    timing: Timing,
+    config: NetworkConfig,
+    *,
+    looks: Looks,
+    seeds: int = 0,
+) -> int:
+    """How many stops a walk has.
+
+    Args:
+        sources: how many.
+        references: how many, each a stop.
+        controls: as for one picture, without weights and variations.
+        timing: of the video.
+        config: the model's.
+        looks: references for levels and regions, second source.
+        seeds: of random looks, each a stop; with ``controls.latent``.
+
+    Raises:
+        UserError: something is out of range, or the numbers do not fit together.
+    """
+    if controls.weights is not None or controls.variations:
+        raise UserError(
+            "a walk goes from one reference to the next, without weights and variations",
+            where="weights, variations",
+        )
+    if sources < 1:
+        raise UserError("no source picture", where="source", fix="give one, or several")
+    if controls.latent and references:
+        raise UserError(
+            "a latent style takes no references", where="latent", fix="give one or the other"
+        )
+    looks_given = max(seeds, 1) if controls.latent else references
+    if sources > 1 and looks_given > 1 and sources != looks_given:
+        raise UserError(
+            f"{sources} sources and {looks_given} looks",
+            where="sources and references",
+            fix="give one of either, or equally many of both",
+        )
+    check_looks(looks, controls, config, references=0 if controls.latent else 1)
+    stops = max(sources, looks_given)
+    timing.check(stops)
+    return stops
 
 
 def check_domain(name: str | None, domains: tuple[str, ...], where: str) -> None:

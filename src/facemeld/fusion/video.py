@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image
 
 import facemeld
-from facemeld.errors import UserError
 from facemeld.fusion.inputs import Input, Picture, as_list, identity_of, read_input
 from facemeld.fusion.looks import Looks
 from facemeld.fusion.passes import (
@@ -31,7 +30,7 @@ from facemeld.fusion.passes import (
     mix_pair,
     style_codes,
 )
-from facemeld.fusion.request import Controls, check_request
+from facemeld.fusion.request import Controls, check_walk
 from facemeld.fusion.timing import Step, Timing
 from facemeld.images.read import centre_square
 
@@ -53,61 +52,6 @@ class Clip:
     fps: float
     settings: dict = field(repr=False)
     """What made it, as JSON values."""
-
-
-def check_walk(
-    sources: int,
-    references: int,
-    controls: Controls,
-    timing: Timing,
-    config,
-    *,
-    looks: Looks = Looks(),
-    seeds: int = 0,
-) -> int:
-    """How many stops a walk has.
-
-    Args:
-        sources: how many.
-        references: how many, each a stop.
-        controls: as for one picture, without weights and variations.
-        timing: of the video.
-        config: the model's.
-        looks: references for levels and regions, second source.
-        seeds: of random looks, each a stop; with ``controls.latent``.
-
-    Raises:
-        UserError: something is out of range, or the numbers do not fit together.
-    """
-    if controls.weights is not None or controls.variations:
-        raise UserError(
-            "a walk goes from one reference to the next, without weights and variations",
-            where="weights, variations",
-        )
-    if sources < 1:
-        raise UserError("no source picture", where="source", fix="give one, or several")
-    if controls.latent and references:
-        raise UserError(
-            "a latent style takes no references", where="latent", fix="give one or the other"
-        )
-    looks_given = max(seeds, 1) if controls.latent else references
-    if sources > 1 and looks_given > 1 and sources != looks_given:
-        raise UserError(
-            f"{sources} sources and {looks_given} looks",
-            where="sources and references",
-            fix="give one of either, or equally many of both",
-        )
-    check_request(
-        0 if controls.latent else 1,
-        controls,
-        config,
-        levels=looks.levels,
-        regions=len(looks.regions),
-        second_source=looks.second_source is not None,
-    )
-    stops = max(sources, looks_given)
-    timing.check(stops)
-    return stops
 
 
 def walk(

@@ -1,7 +1,7 @@
 """Writing pictures with their provenance: that they are synthetic, and how to make them again.
 
-All formats carry it in an XMP packet (GIF in its comment): the IPTC property that marks media made by a trained model
-(`Iptc4xmpExt:DigitalSourceType`), the tool, and the settings as JSON.
+All formats carry it in an XMP packet (GIF in its comment): the IPTC property that marks media made
+by a trained model (`Iptc4xmpExt:DigitalSourceType`), the tool, and the settings as JSON.
 """
 
 from __future__ import annotations

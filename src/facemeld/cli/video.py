@@ -1,0 +1,245 @@
+"""The command that makes videos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from facemeld.cli.app import app, check_inputs, note, note_missing, print_files
+from facemeld.cli.fuse_options import Mixing, Shape, Where, looks_of, pictures_of
+from facemeld.errors import UserError
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a video goes from picture to picture; none of it for a source that is a video."""
+
+    seconds: float = 1.5
+    """From one to the next."""
+    hold: float = 0.5
+    """Seconds at each."""
+    easing: Literal["smooth", "linear"] = "smooth"
+    """Start and end slowly, or go evenly."""
+    loop: bool = False
+    """Go back to the first, so that the video can play for ever."""
+
+
+@dataclass(frozen=True)
+class Random:
+    """Random looks instead of references."""
+
+    latent: bool = False
+    """Go through random looks of --domain."""
+    seed: tuple[int, ...] = (0,)
+    """One for each look."""
+    truncation: float = 1.0
+    """1 is the random look, 0 the mean look of its domain."""
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Pictures and frames with faces in them; without these, they are taken as aligned faces."""
+
+    align: Literal["human", "animal", "anime", "auto"] | None = None
+    """Find the faces, of this kind or any, and align them; in a video follow the largest."""
+    paste_back: bool = False
+    """Put the fused face into the frames of the source video; aligns by auto if not said."""
+    weights_dir: Path | None = None
+    """Folder to look in first for detectors and landmark networks."""
+
+
+@app.command
+def video(
+    source: list[Path],
+    out: Path,
+    reference: list[Path] = [],
+    strength: float = 1.0,
+    fps: float | None = None,
+    model: str = "faces",
+    size: int | None = None,
+    keep_settings: bool = True,
+    json: bool = False,
+    course: Course = Course(),
+    mixing: Mixing = Mixing(),
+    where: Where = Where(),
+    random: Random = Random(),
+    shape: Shape = Shape(),
+    faces: Faces = Faces(),
+) -> None:
+    """Make a video: from look to look, from source to source, or of a source video.
+
+    One source goes through all references. Several sources turn into each other, in their own
+    looks, under one reference, or side by side with as many. A source video is fused frame by
+    frame with the mixture of all references.
+
+    Args:
+        source: pictures, folders of pictures, or one video.
+        out: video to write (.mp4, .gif or .webp).
+        reference: pictures that give looks, or folders of them.
+        strength: 0 keeps the sources' own looks, 1 takes all of the references'.
+        fps: frames a second; 25, or those of the source video, if not given.
+        model: bundled model or model folder.
+        size: side of the faces in pixels, interpolated; the model's own if not given.
+        keep_settings: write the settings into the video.
+        json: print the result as JSON.
+    """
+    from facemeld.fusion.request import Controls
+    from facemeld.fusion.timing import Timing
+    from facemeld.images.video_read import is_video
+    from facemeld.images.video_write import check_video_target
+
+    check_video_target(out, fps)
+    controls = Controls(
+        weights=mixing.weights,
+        interpolation=mixing.interpolation,
+        strength=strength,
+        domain=mixing.domain,
+        source_domain=mixing.source_domain,
+        feather=where.feather,
+        latent=random.latent,
+        seed=random.seed[0] if random.seed else 0,
+        truncation=random.truncation,
+        source_mix=shape.source_mix,
+        content_strength=shape.content_strength,
+        colour_match=shape.colour_match,
+        size=size,
+    )
+    if random.seed != (0,) and not random.latent:
+        raise UserError("seeds are about random looks", where="--seed", fix="add --latent")
+    if random.latent and reference:
+        raise UserError("random looks take no references", where="--latent", fix="leave out one")
+    references = pictures_of(reference)
+    missing: list[int] = []
+    if any(is_video(path) for path in source):
+        if len(source) > 1:
+            raise UserError(
+                "a source video goes alone", where="--source", fix="name one, or only pictures"
+            )
+        if course != Course() or len(random.seed) > 1:
+            raise UserError(
+                "a source video has its own course",
+                where=str(source[0]),
+                fix="leave out --seconds, --hold, --easing, --loop and further seeds",
+            )
+        looks = looks_of(references, where, shape)
+        clip = _follow(source[0], out, looks, controls, model, faces, fps, missing)
+    else:
+        timing = Timing(
+            fps=25.0 if fps is None else fps,
+            seconds=course.seconds,
+            hold=course.hold,
+            easing=course.easing,
+            loop=course.loop,
+        )
+        looks = looks_of([], where, shape)
+        seeds = random.seed if random.latent else ()
+        clip = _walk(pictures_of(source), references, looks, controls, model, faces, timing, seeds)
+    count = _write(clip, out, keep_settings)
+    if missing:
+        rule = "they are as they were" if faces.paste_back else "the picture before was kept"
+        note(f"no face was found in {len(missing)} of {count} frames: {rule}")
+    print_files([out], [clip.settings], json)
+
+
+def _write(clip, out: Path, keep_settings: bool) -> int:
+    """Writes the frames as they come, and tells how far it is."""
+    from facemeld.cli.progress import Progress
+    from facemeld.images.video_write import write_video
+
+    with Progress("frames") as progress:
+
+        def told():
+            for number, frame in enumerate(clip.frames):
+                progress(number, max(clip.count, number + 1) if clip.count else None)
+                yield frame
+
+        settings = clip.settings if keep_settings else None
+        count = write_video(told(), out, fps=clip.fps, settings=settings)
+        progress(count, count)
+    return count
+
+
+def _walk(sources, references, looks, controls, model: str, faces: Faces, timing, seeds):
+    """The clip from stop to stop; everything checked before torch is loaded."""
+    from facemeld.fusion.request import check_walk
+
+    if faces.paste_back:
+        raise UserError(
+            "only into a source video can faces be put back",
+            where="--paste-back",
+            fix="leave it out, or name a video as the source",
+        )
+    check_walk(
+        len(sources),
+        len(references),
+        controls,
+        timing,
+        check_inputs(model, [*sources, *references]),
+        looks=looks,
+        seeds=len(seeds),
+    )
+    if faces.align is not None:
+        finder, size = _finder(faces, model)
+        sources, references = (_aligned(files, finder, size) for files in (sources, references))
+    from facemeld.fusion.pipeline import FusionPipeline
+    from facemeld.fusion.video import walk
+
+    pipe = FusionPipeline.from_pretrained(model, weights_dir=faces.weights_dir)
+    return walk(
+        pipe, sources, references, looks=looks, controls=controls, timing=timing, seeds=seeds
+    )
+
+
+def _follow(
+    source: Path, out: Path, looks, controls, model: str, faces: Faces, fps, missing: list[int]
+):
+    """The clip of a source video; everything checked before torch is loaded."""
+    from facemeld.fusion.request import check_looks
+    from facemeld.images.video_read import open_video
+    from facemeld.images.video_write import check_video_target
+
+    config = check_inputs(model, [])
+    check_looks(looks, controls, config)
+    if out.resolve() == source.resolve():
+        raise UserError("the output is the input", where=str(out), fix="choose another name")
+    film = open_video(source)
+    check_video_target(out, fps or film.fps)
+    track = None
+    if faces.align is not None or faces.paste_back:
+        from facemeld.faces.track import FaceTrack
+        from facemeld.fusion.photographs import aligned_looks
+
+        finder, size = _finder(faces, model)
+        looks = aligned_looks(looks, finder, size=size, on_note=note)
+        track = FaceTrack(finder, size=size, fps=fps or film.fps)
+    from facemeld.fusion.follow import follow
+    from facemeld.fusion.pipeline import FusionPipeline
+
+    return follow(
+        FusionPipeline.from_pretrained(model, weights_dir=faces.weights_dir),
+        film,
+        looks,
+        controls,
+        track=track,
+        paste_back=faces.paste_back,
+        fps=fps,
+        on_missing=lambda: missing.append(1),
+    )
+
+
+def _finder(faces: Faces, model: str):
+    """The finder of faces, and the side that the model wants them in."""
+    from facemeld.faces.detect import FaceFinder
+
+    finder = FaceFinder(faces.align or "auto", weights_dir=faces.weights_dir)
+    note_missing(finder.missing)
+    return finder, check_inputs(model, []).image_size
+
+
+def _aligned(files: list[Path], finder, size: int) -> list:
+    """The largest face of each photograph."""
+    from facemeld.fusion.photographs import aligned_faces
+
+    found = aligned_faces(files, finder, size=size, must_be_found=False, on_note=note)
+    return [face.as_input() for face in found]
