@@ -44,6 +44,7 @@ def fuse(
     out: Path,
     source: list[Path] = [],
     reference: list[Path] = [],
+    jobs: Path | None = None,
     strength: float = 1.0,
     model: str = "faces",
     size: int | None = None,
@@ -64,8 +65,10 @@ def fuse(
 
     Args:
         out: picture to write (.png, .jpg or .webp); for several results a folder.
-        source: picture that gives pose and layout; several give several results.
+        source: picture that gives pose and layout; several give several results, and a folder one
+            of every picture in it.
         reference: pictures that give the look.
+        jobs: CSV file, a fusion in each row, instead of --source (docs/fusion.md).
         strength: 0 keeps the source's own look, 1 takes all of the references'.
         model: bundled model or model folder.
         size: side of the result in pixels, interpolated; the model's own if not given.
@@ -75,6 +78,27 @@ def fuse(
     from facemeld.images.read import check_picture
 
     controls = controls_of(strength, size, mixing, where, latent, shape)
+    if jobs is not None or any(path.is_dir() for path in source):
+        from facemeld.cli.many import fuse_many
+
+        if (then, again) != (Then(), Again()):
+            raise UserError(
+                "many jobs take neither a second model nor a result to repeat",
+                where="--then, --repeat",
+                fix="leave these out",
+            )
+        fuse_many(
+            jobs,
+            source,
+            out,
+            pictures=(reference, where, shape),
+            controls=controls,
+            model=model,
+            photographs=photographs,
+            keep_settings=keep_settings,
+            json=json,
+        )
+        return
     if again.repeat is not None:
         from facemeld.fusion.request import Controls
 

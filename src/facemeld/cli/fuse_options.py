@@ -157,8 +157,17 @@ def looks_of(references: list[Path], where: Where, shape: Shape):
     """The pictures of these options, read, as ``fusion.looks.Looks``."""
     from facemeld.fusion.looks import read_looks
 
+    return read_looks(references, levels_of(where), regions_of(where), shape.second_source)
+
+
+def levels_of(where: Where) -> dict[str, Path]:
+    """The references of levels, by the levels' names."""
     named = {"coarse": where.coarse, "middle": where.middle, "fine": where.fine}
-    levels = {name: path for name, path in named.items() if path is not None}
+    return {name: path for name, path in named.items() if path is not None}
+
+
+def regions_of(where: Where) -> list[tuple[str, Path]]:
+    """Region or mask, and reference, of each --region."""
     regions = []
     for text in where.region:
         place, equals, picture = text.partition("=")
@@ -169,7 +178,7 @@ def looks_of(references: list[Path], where: Where, shape: Shape):
                 fix="write for example: --region left=cat.jpg",
             )
         regions.append((place, Path(picture)))
-    return read_looks(references, levels, regions, shape.second_source)
+    return regions
 
 
 def pictures_of(paths: list[Path]) -> list[Path]:
