@@ -36,6 +36,8 @@ class Input:
     """The file's name without its folder, or the settings of the fusion that made the picture."""
     sha256: str | None = None
     """Of the file's content."""
+    placed: dict | None = None
+    """Size and matrix, if it is an aligned face of that file."""
 
     @cached_property
     def content(self) -> bytes:

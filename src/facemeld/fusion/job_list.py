@@ -174,7 +174,8 @@ def _job(row: dict, where: str, folder: Path, default: Job, number: int) -> Job:
     if "second_source" in cells:
         given["second_source"] = folder / cells["second_source"]
     elif values.get("latent"):  # a random look instead of the references for all
-        given["references"], values["weights"] = (), None
+        given["references"] = ()
+        values.setdefault("weights", None)
     own = {name: folder / cells[name] for name in LEVELS if name in cells}
     return replace(
         default,

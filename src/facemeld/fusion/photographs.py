@@ -87,7 +87,8 @@ def aligned_looks(
         if not faces:
             on_note(f"no face was found in {shown(str(given.name))}: its centre is taken")
         how = alignment(faces[0], size) if faces else centre(given.image, size)
-        return replace(given, image=aligned(given.image, how))
+        placed = {"size": how.size, "matrix": how.matrix}
+        return replace(given, image=aligned(given.image, how), placed=placed)
 
     return Looks(
         references=[face(r) for r in looks.references],

@@ -26,10 +26,19 @@ def settings_of(
     """JSON values; ``fusion.repeat`` reads them back.
 
     Files are told by their names without folders, which may be private, and by their SHA-256.
-    A source that came from another fusion is told by that one's settings.
+    A source that came from another fusion is told by that one's settings. Of pictures that are
+    aligned faces of files, ``placed`` says where in them they are.
     """
     asked = dataclasses.asdict(controls) | {"weights": list(shares)}
     del asked["variations"]
+    looked = [*looks.references, *looks.levels.values(), *(r for _, r in looks.regions)]
+    if any(r.placed for r in (*looked, looks.second_source) if r is not None):
+        asked["placed"] = {
+            "references": [r.placed for r in looks.references],
+            "levels": {level: r.placed for level, r in looks.levels.items()},
+            "regions": [r.placed for _, r in looks.regions],
+            "second_source": looks.second_source.placed if looks.second_source else None,
+        }
     return {
         "facemeld": facemeld.__version__,
         "model": pipe.name,

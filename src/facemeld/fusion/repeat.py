@@ -12,7 +12,8 @@ from facemeld.config import from_dict
 from facemeld.config.checks import type_problems
 from facemeld.data.folders import bundled_faces
 from facemeld.errors import UserError
-from facemeld.fusion.inputs import IN_MEMORY, FusionResult, file_sha256
+from facemeld.fusion.inputs import IN_MEMORY, file_sha256
+from facemeld.fusion.recalled import Found, Placed, Recalled, RecalledPhotograph
 from facemeld.fusion.regions import REGIONS
 from facemeld.fusion.request import Controls
 from facemeld.images.read import shown
@@ -20,34 +21,7 @@ from facemeld.images.write import read_settings
 from facemeld.networks.model_folder import bundled_models, find_model
 
 _DEEPEST = 8  # fusions of fusions
-
-
-@dataclass(frozen=True)
-class Recalled:
-    """What made a picture, with its files found."""
-
-    model: Path
-    source: Path | Recalled
-    references: list[Path]
-    levels: dict[str, Path]
-    regions: list[tuple[str | Path, Path]]
-    second_source: Path | None
-    controls: Controls
-    backend: str
-    """Like ``onnx-fp32``; another one would give other bits."""
-
-    def run(self) -> FusionResult:
-        """Makes it again: on the same machine, the same picture to the bit."""
-        from facemeld.fusion.inputs import sources_of
-        from facemeld.fusion.looks import read_looks
-        from facemeld.fusion.pipeline import FusionPipeline
-
-        source = self.source.run() if isinstance(self.source, Recalled) else self.source
-        looks = read_looks(self.references, self.levels, self.regions, self.second_source)
-        backend, _, precision = self.backend.partition("-")
-        known = {"precision": precision} if backend == "torch" else {}
-        pipe = FusionPipeline.from_pretrained(self.model, backend=backend, **known)
-        return pipe.fuse(sources_of(source), looks, self.controls)
+_MOST_FACES = 1000
 
 
 def recall(
@@ -56,7 +30,7 @@ def recall(
     *,
     source: Path | None = None,
     models: Sequence[str] = (),
-) -> Recalled:
+) -> Recalled | RecalledPhotograph:
     """What made a picture that facemeld wrote.
 
     Args:
@@ -77,15 +51,24 @@ def recall(
             where=shown(result),
             fix="a picture can be repeated if it was made by fuse, with its settings kept",
         )
-    if "aligned" in settings:
+    if "video" in settings:
+        raise UserError("a video cannot be repeated", where=shown(result), fix="facemeld video")
+    if "aligned" in settings and source is not None:
         raise UserError(
-            "it was made of faces found in photographs, which cannot be repeated",
+            "it was made of faces found in photographs, whose places another source does not have",
             where=shown(result),
-            fix="align them first: facemeld align",
+            fix="leave out --source, or fuse the other photograph with --align",
         )
     search = _Search(shown(result), (result.parent, Path()), tuple(folders), tuple(models))
     try:
-        return search.recall(settings, source)
+        recalled = search.recall(settings, source)
+        if "aligned" not in settings:
+            return recalled
+        about = settings["aligned"]
+        if not 1 <= len(about) <= _MOST_FACES:
+            raise ValueError("the number of faces")
+        faces = [Placed.read(face) for face in about]
+        return RecalledPhotograph(recalled, faces, settings.get("paste_back") is True, about)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(
             f"the settings in the picture are damaged: {error}", where=shown(result)
@@ -104,6 +87,8 @@ class _Search:
         if depth > _DEEPEST:
             raise ValueError("too many fusions of fusions")
         hashes = settings["sha256"]
+        placed = settings.get("placed") or {}
+        levels = placed.get("levels", {})
         origin = settings["source"]
         if isinstance(origin, dict):
             origin = self.recall(origin, source, depth + 1)
@@ -113,27 +98,34 @@ class _Search:
         return Recalled(
             model=self.model(settings["model"], settings["model_sha256"]),
             source=origin,
-            references=self.files(settings["references"], hashes["references"]),
+            references=[
+                self.found(name, sha256, place)
+                for name, sha256, place in _together(
+                    settings["references"], hashes["references"], placed.get("references")
+                )
+            ],
             levels={
-                level: self.file(name, hashes["levels"][level])
+                level: self.found(name, hashes["levels"][level], levels.get(level))
                 for level, name in settings["levels"].items()
             },
             regions=[
                 (
                     name if own is None and name in REGIONS else self.file(name, own),
-                    self.file(reference, sha256),
+                    self.found(reference, sha256, place),
                 )
-                for (name, reference), (own, sha256) in zip(
-                    settings["regions"], hashes["regions"], strict=True
+                for (name, reference), (own, sha256), place in _together(
+                    settings["regions"], hashes["regions"], placed.get("regions")
                 )
             ],
-            second_source=None if second is None else self.file(second, hashes["second_source"]),
+            second_source=None
+            if second is None
+            else self.found(second, hashes["second_source"], placed.get("second_source")),
             controls=_controls(settings),
             backend=str(settings.get("backend", "torch-fp32")),
         )
 
-    def files(self, names: list[str], hashes: list[str | None]) -> list[Path]:
-        return [self.file(name, sha256) for name, sha256 in zip(names, hashes, strict=True)]
+    def found(self, name: str, sha256: str | None, placed: dict | None) -> Found:
+        return Found(self.file(name, sha256), Placed.read(placed) if placed else None)
 
     def file(self, name: str, sha256: str | None) -> Path:
         """The file of this name with this content."""
@@ -187,6 +179,10 @@ class _Search:
             where=self.where,
             fix=f"give its folder with --model; SHA-256 of its weights: {sha256}",
         )
+
+
+def _together(names: list, hashes: list, placed: list | None):
+    return zip(names, hashes, placed or [None] * len(names), strict=True)
 
 
 def _controls(settings: dict) -> Controls:
