@@ -107,6 +107,20 @@ def test_grid(place: Path) -> None:
     assert (place / "sheet.png").is_file()
 
 
+def test_the_video(place: Path) -> None:
+    command = next(b for b in _blocks(README) if "run_command.sh video" in b)
+    _facemeld(command.split("run_command.sh ")[1], place)
+    assert "walk" in _facemeld("info video.mp4", place).stdout
+
+
+def test_a_folder_of_sources(place: Path) -> None:
+    (place / "folder").mkdir(exist_ok=True)
+    shutil.copy(place / "a.jpg", place / "folder" / "one.jpg")
+    (command,) = re.findall(r"`facemeld (fuse --source folder[^`]*)`", README)
+    _facemeld(command, place)
+    assert (place / "results" / "folder" / "one.png").is_file()
+
+
 def test_the_python_example(place: Path) -> None:
     code = next(b for b in _blocks(README) if "FusionPipeline" in b)
     _run([sys.executable, "-c", code + "\nassert face.size == (pipe.image_size,) * 2"], place)
