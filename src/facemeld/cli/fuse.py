@@ -95,6 +95,7 @@ def fuse(
             controls=controls,
             model=model,
             photographs=photographs,
+            engine=engine,
             keep_settings=keep_settings,
             json=json,
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json as json_format
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 from facemeld.cli.app import check_inputs, note, note_missing, speaks
-from facemeld.cli.fuse_options import Photographs, Shape, Where, levels_of, regions_of
+from facemeld.cli.fuse_options import Engine, Photographs, Shape, Where, levels_of, regions_of
 from facemeld.errors import UserError
 
 _SHOWN_FAILURES = 20
@@ -23,6 +24,7 @@ def fuse_many(
     controls,
     model: str,
     photographs: Photographs,
+    engine: Engine,
     keep_settings: bool,
     json: bool,
 ) -> None:
@@ -36,6 +38,7 @@ def fuse_many(
         controls: likewise.
         model: bundled model or model folder.
         photographs: whether faces are to be looked for.
+        engine: what computes.
         keep_settings: write the settings into the pictures.
         json: print the report as JSON.
     """
@@ -52,7 +55,7 @@ def fuse_many(
             where="--faces",
             fix="leave it out, or add --paste-back",
         )
-    fuse, about = _fuser(model, photographs)
+    fuse, about = _fuser(model, photographs, engine)
     rank, ranks = (int(os.environ.get(n, d)) for n, d in (("RANK", "0"), ("WORLD_SIZE", "1")))
     failures: list[dict] = []
 
@@ -109,13 +112,16 @@ def _jobs(job_list: Path | None, source: list[Path], out: Path, pictures, contro
     return list(with_variations(jobs))
 
 
-def _fuser(model: str, photographs: Photographs):
+def _fuser(model: str, photographs: Photographs, engine: Engine):
     """The function that fuses some jobs, and what its results depend on."""
     import facemeld
     from facemeld.fusion.pipeline import FusionPipeline
 
-    pipe = FusionPipeline.from_pretrained(model, weights_dir=photographs.weights_dir)
+    pipe = FusionPipeline.from_pretrained(
+        model, weights_dir=photographs.weights_dir, on_note=note, **asdict(engine)
+    )
     about = {"facemeld": facemeld.__version__, "model_sha256": pipe.weights_sha256}
+    about["backend"] = pipe.backend.name
 
     def fuse(jobs, sources, looks):
         result = pipe.fuse(sources, looks, jobs[0].controls)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from facemeld.cli.app import app, check_inputs, note, note_missing, print_files
-from facemeld.cli.fuse_options import Mixing, Shape, Where, looks_of, pictures_of
+from facemeld.cli.fuse_options import Engine, Mixing, Shape, Where, looks_of, pictures_of
 from facemeld.errors import UserError
 
 
@@ -66,6 +66,7 @@ def video(
     random: Random = Random(),
     shape: Shape = Shape(),
     faces: Faces = Faces(),
+    engine: Engine = Engine(),
 ) -> None:
     """Make a video: from look to look, from source to source, or of a source video.
 
@@ -123,7 +124,7 @@ def video(
                 fix="leave out --seconds, --hold, --easing, --loop and further seeds",
             )
         looks = looks_of(references, where, shape)
-        clip = _follow(source[0], out, looks, controls, model, faces, fps, missing)
+        clip = _follow(source[0], out, looks, controls, model, faces, engine, fps, missing)
     else:
         timing = Timing(
             fps=25.0 if fps is None else fps,
@@ -134,7 +135,8 @@ def video(
         )
         looks = looks_of([], where, shape)
         seeds = random.seed if random.latent else ()
-        clip = _walk(pictures_of(source), references, looks, controls, model, faces, timing, seeds)
+        given = (pictures_of(source), references, looks, controls)
+        clip = _walk(*given, model, faces, engine, timing, seeds)
     count = _write(clip, out, keep_settings)
     if missing:
         rule = "they are as they were" if faces.paste_back else "the picture before was kept"
@@ -160,7 +162,9 @@ def _write(clip, out: Path, keep_settings: bool) -> int:
     return count
 
 
-def _walk(sources, references, looks, controls, model: str, faces: Faces, timing, seeds):
+def _walk(
+    sources, references, looks, controls, model: str, faces: Faces, engine: Engine, timing, seeds
+):
     """The clip from stop to stop; everything checked before torch is loaded."""
     from facemeld.fusion.request import check_walk
 
@@ -182,17 +186,22 @@ def _walk(sources, references, looks, controls, model: str, faces: Faces, timing
     if faces.align is not None:
         finder, size = _finder(faces, model)
         sources, references = (_aligned(files, finder, size) for files in (sources, references))
-    from facemeld.fusion.pipeline import FusionPipeline
     from facemeld.fusion.video import walk
 
-    pipe = FusionPipeline.from_pretrained(model, weights_dir=faces.weights_dir)
-    return walk(
-        pipe, sources, references, looks=looks, controls=controls, timing=timing, seeds=seeds
-    )
+    given = {"looks": looks, "controls": controls, "timing": timing, "seeds": seeds}
+    return walk(_pipeline(model, faces, engine), sources, references, **given)
 
 
 def _follow(
-    source: Path, out: Path, looks, controls, model: str, faces: Faces, fps, missing: list[int]
+    source: Path,
+    out: Path,
+    looks,
+    controls,
+    model: str,
+    faces: Faces,
+    engine: Engine,
+    fps: float | None,
+    missing: list[int],
 ):
     """The clip of a source video; everything checked before torch is loaded."""
     from facemeld.fusion.request import check_looks
@@ -214,10 +223,9 @@ def _follow(
         looks = aligned_looks(looks, finder, size=size, on_note=note)
         track = FaceTrack(finder, size=size, fps=fps or film.fps)
     from facemeld.fusion.follow import follow
-    from facemeld.fusion.pipeline import FusionPipeline
 
     return follow(
-        FusionPipeline.from_pretrained(model, weights_dir=faces.weights_dir),
+        _pipeline(model, faces, engine),
         film,
         looks,
         controls,
@@ -225,6 +233,15 @@ def _follow(
         paste_back=faces.paste_back,
         fps=fps,
         on_missing=lambda: missing.append(1),
+    )
+
+
+def _pipeline(model: str, faces: Faces, engine: Engine):
+    from facemeld.fusion.pipeline import FusionPipeline
+
+    weights_dir = faces.weights_dir
+    return FusionPipeline.from_pretrained(
+        model, weights_dir=weights_dir, on_note=note, **asdict(engine)
     )
 
 

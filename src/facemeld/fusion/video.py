@@ -130,6 +130,7 @@ def video_settings(pipe: FusionPipeline, looks: Looks, controls: Controls, about
         "facemeld": facemeld.__version__,
         "model": pipe.name,
         "model_sha256": pipe.weights_sha256,
+        "backend": pipe.backend.name,
         "video": about,
         "levels": {level: told(r) for level, r in looks.levels.items()},
         "regions": [[told(where), told(r)] for where, r in looks.regions],
