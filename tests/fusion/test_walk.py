@@ -12,6 +12,7 @@ from PIL import Image
 
 from facemeld.errors import UserError
 from facemeld.fusion.looks import read_looks
+from facemeld.fusion.passes import encode_sources
 from facemeld.fusion.pipeline import FusionPipeline
 from facemeld.fusion.request import Controls
 from facemeld.fusion.timing import Timing
@@ -137,10 +138,12 @@ def test_sources_are_read_as_their_turn_comes_and_encoded_once(
     pipe: FusionPipeline, cats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded = []
-    encode = pipe.networks.generator.encode
-    monkeypatch.setattr(
-        pipe.networks.generator, "encode", lambda x: encoded.append(len(x)) or encode(x)
-    )
+
+    def counted(pipe, sources, *rest, **options):
+        encoded.append(len(sources))
+        return encode_sources(pipe, sources, *rest, **options)
+
+    monkeypatch.setattr("facemeld.fusion.video.encode_sources", counted)
     frames = walk(pipe, cats[:5], timing=Timing(fps=10, seconds=2, hold=0)).frames
     assert encoded == []
     next(frames)
