@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from drawn_portraits import photograph
 from PIL import Image
 
 from facemeld.faces.align import alignment
-from facemeld.faces.detect import FaceFinder, select
-from facemeld.faces.geometry import inverse, transform
+from facemeld.faces.detect import FaceDetection, FaceFinder, select
+from facemeld.faces.geometry import inverse, scale_of, transform
 from facemeld.faces.track import FaceTrack, OneEuro
 
 FPS = 25
@@ -86,6 +87,31 @@ def test_a_face_that_goes_is_let_go_and_found_again() -> None:
     assert [track(empty) for _ in range(4)] == [place, place, None, None]
     again = track(far)
     assert np.linalg.norm(centre_of(np.array(again.matrix)) - [140 + 60 * 0.88, 150]) < 15
+
+
+def test_a_single_wrong_find_is_not_believed() -> None:
+    class Mistaken:
+        """Finds what a finder finds, but once twice as large."""
+
+        def __init__(self, finder: FaceFinder, turn: int) -> None:
+            self.finder, self.turn, self.count = finder, turn, 0
+
+        def only(self, kind: str) -> Mistaken:
+            return self
+
+        def find(self, picture: Image.Image) -> list[FaceDetection]:
+            self.count += 1
+            faces = self.finder.find(picture)
+            if self.count != self.turn:
+                return faces
+            points = np.array(faces[0].points)
+            wrong = points.mean(0) + 1.3 * (points - points.mean(0))
+            return [replace(faces[0], points=tuple(map(tuple, wrong.tolist())))]
+
+    frame = photograph(pose(0), SIZE)
+    track = FaceTrack(Mistaken(FaceFinder("human"), turn=4), size=64, fps=FPS)
+    scales = [scale_of(np.array(track(frame).matrix)) for _ in range(6)]
+    assert max(scales) < 1.02 * min(scales)
 
 
 def test_a_finder_of_one_kind_finds_the_same_faces_of_it() -> None:

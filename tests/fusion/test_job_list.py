@@ -101,8 +101,9 @@ def test_other_encodings_and_missing_lists(tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_bytes("source\nZoë.png\n".encode("latin-1"))
     with pytest.raises(UserError, match="not UTF-8"):
         read_job_list(tmp_path / "jobs.csv", DEFAULT)
-    with pytest.raises(UserError, match="no such file"):
-        read_job_list(tmp_path / "none.csv", DEFAULT)
+    for path in (tmp_path / "none.csv", tmp_path):
+        with pytest.raises(UserError, match="no such list"):
+            read_job_list(path, DEFAULT)
 
 
 def test_controls_are_checked_before_anything_begins(tmp_path: Path, projected_model: Path) -> None:

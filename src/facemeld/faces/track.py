@@ -16,8 +16,10 @@ from facemeld.faces.templates import template
 
 _PATIENCE = 0.2  # seconds for which a face that is not found is taken to be where it was
 _NEAR = 1.0  # aligned sides around the last place in which is looked first
-_LOOKED_AT = 320  # pixels a side of that part
+_LOOKED_AT = 480  # pixels a side of that part
 _SAME = 0.5  # aligned sides that a face can move from one frame to the next
+_JUMP, _FASTEST = 0.05, np.array([1.5, 1.5, 1.0, 1.0])  # likely in a frame; and, a second
+_DOUBTS = 2  # finds in a row that are taken for mistakes
 _SLOW, _BY_SPEED, _SPEED = 0.7, 8.0, 1.0  # Hz, Hz for each unit a second, Hz
 
 
@@ -53,8 +55,9 @@ class FaceTrack:
     """Gives the place of a face in one frame after the other.
 
     It begins with the largest face, and stays with the one nearest to the last place and with the
-    template of its kind. Where it is not found for up to a fifth of a second, the last place
-    counts; after that, the next face that is found begins anew.
+    template of its kind. A find that jumps is only believed if the next ones say the same. Where it
+    is not found for up to a fifth of a second, the last place counts; after that, the next face
+    that is found begins anew.
 
     Args:
         finder: finds the faces.
@@ -85,7 +88,7 @@ class FaceTrack:
     def _lost(self) -> None:
         self.last, self.kind, self.missing = None, None, 0
         self.own_finder = self.finder
-        self.filter = OneEuro(self.fps)
+        self.filter, self.doubts = OneEuro(self.fps), 0
 
     def _find(self, frame: Image.Image) -> FaceDetection | None:
         if self.last is None:
@@ -125,6 +128,11 @@ class FaceTrack:
             before = self.filter.value[3]
             angle = before + math.remainder(angle - before, math.tau)
         raw = np.array([*(centre / self.unit), math.log(side), angle])
+        if self.filter.value is not None and self.doubts < _DOUBTS:
+            if (np.abs(raw - self.filter.value) > _JUMP + _FASTEST / self.fps).any():
+                self.doubts += 1
+                return self.last
+        self.doubts = 0
         x, y, log_side, angle = self.filter(raw)
         scale = self.size / math.exp(log_side)
         a, b = scale * math.cos(angle), scale * math.sin(angle)

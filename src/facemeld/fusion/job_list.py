@@ -125,6 +125,8 @@ def check_jobs(jobs: Sequence[Job], config: NetworkConfig) -> None:
 
 
 def _text(path: Path) -> str:
+    if not path.is_file():
+        raise UserError("there is no such list", where=shown(path), fix="check the path")
     content = read_file(path, max_bytes=_LARGEST_LIST)
     try:
         if b"\0" in content:
