@@ -159,19 +159,27 @@ class BatchSampler:
     ) -> Tensor:
         """The drawn pictures as bytes, cropped and mirrored. -> B H W 3 uint8"""
         picked = [self.store.pictures[k][p] for k, p in zip(kinds.ravel(), picks.ravel())]
-        pixels = torch.from_numpy(np.stack(picked))
+        pixels = np.stack(picked)
         boxes = boxes.reshape(-1, 4)
         for row in np.flatnonzero((boxes[:, :2] < 1).any(axis=1)):
-            pixels[row] = _crop(pixels[row], boxes[row])
-        mirrored = torch.from_numpy(np.flatnonzero(mirror))
-        pixels[mirrored] = pixels[mirrored].flip(2)
-        return pixels
+            pixels[row] = _crop(torch.from_numpy(pixels[row]), boxes[row])
+        side = pixels.shape[2]
+        lines = pixels.reshape(len(pixels), -1, 3 * side)
+        # as a choice of bytes: to flip groups of three takes ten times as long
+        backwards = np.arange(3 * side).reshape(side, 3)[::-1].ravel()
+        for row in np.flatnonzero(mirror):
+            lines[row] = lines[row].take(backwards, axis=1)
+        return torch.from_numpy(pixels)
 
 
 def as_tensor(pictures: np.ndarray | Tensor, device: torch.device | str) -> Tensor:
     """B H W 3 bytes -> B 3 H W float in [-1, 1], channels-last in memory."""
     pixels = torch.as_tensor(pictures).to(device)
-    return pixels.float().div_(127.5).sub_(1).permute(0, 3, 1, 2)
+    out = torch.empty(pixels.shape, device=pixels.device)
+    at_once = 1 if out.device.type == "cpu" else len(out)  # one fits into a processor's cache
+    for part, some in zip(out.split(at_once), pixels.split(at_once)):
+        part.copy_(some).div_(127.5).sub_(1)
+    return out.permute(0, 3, 1, 2)
 
 
 def _crop(pixels: Tensor, box: np.ndarray) -> Tensor:
