@@ -27,10 +27,7 @@ _BATCH_NORM_EPSILON = 1e-3
 
 
 class _InvertedResidual(nn.Module):
-    """Expand 1x1, depthwise, project 1x1 (Sandler et al. 2018).
-
-    Nothing is changed in place: that of a view costs autograd more copies than it saves.
-    """
+    """Expand 1x1, depthwise, project 1x1 (Sandler et al. 2018)."""
 
     def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -43,15 +40,20 @@ class _InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden = x
         if self.expand is not None:
-            hidden = F.relu6(pointwise_conv(x, self.expand))
+            hidden = _relu6(pointwise_conv(x, self.expand))
         if self.depthwise.stride == (2, 2) and hidden.device.type == "cpu":
             # the bf16 backward pass of a strided depthwise convolution is pathologically slow
             with torch.autocast("cpu", enabled=False):
                 hidden = self.depthwise(hidden.float())
         else:
             hidden = self.depthwise(hidden)
-        out = pointwise_conv(F.relu6(hidden), self.project)
+        out = pointwise_conv(_relu6(hidden), self.project)
         return x + out if self.residual else out
+
+
+def _relu6(x: Tensor) -> Tensor:
+    """In place where no gradient is wanted: else, of a view, that costs autograd several copies."""
+    return F.relu6(x, inplace=not torch.is_grad_enabled())
 
 
 class EfficientNetLite0(nn.Module):
