@@ -10,6 +10,7 @@ import facemeld
 ROOT = Path(facemeld.__file__).parent
 ORDER = (
     "cli",
+    "web",
     "reports",
     "training",
     "evaluation",

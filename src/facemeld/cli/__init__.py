@@ -28,6 +28,7 @@ for subject in (
     "models",
     "export",
     "bench",
+    "ui",
 ):
     import_module(f"facemeld.cli.{subject}")
 

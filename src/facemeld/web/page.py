@@ -1,0 +1,107 @@
+"""The page: a header with the language switch, and a tab for each thing that it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import gradio as gr
+
+from facemeld.web.engine import Engine
+from facemeld.web.events import DEVICE, with_session
+from facemeld.web.fuse_events import FuseEvents
+from facemeld.web.fuse_tab import build_fuse_tab
+from facemeld.web.sessions import Session, Sessions
+from facemeld.web.words import LANGUAGES, Translator, preferred
+
+CLEARED_EVERY = 300  # seconds
+CLEARED_AFTER = 3600
+MOST_WAITING = 32
+
+_LOGO = """<svg viewBox="0 0 40 40" width="34" height="34" aria-hidden="true">
+<defs><linearGradient id="m" x1="0" y1="0" x2="1" y2="1">
+<stop offset="0" stop-color="#0f8b8d"/><stop offset="1" stop-color="#e4734f"/></linearGradient></defs>
+<circle cx="15" cy="20" r="12" fill="none" stroke="url(#m)" stroke-width="3.4"/>
+<circle cx="25" cy="20" r="12" fill="none" stroke="url(#m)" stroke-width="3.4" opacity=".85"/></svg>
+<h1>facemeld</h1>"""
+_SET_LANGUAGE = "(l) => { document.documentElement.lang = l === 'zh' ? 'zh-Hant' : 'en'; }"
+
+
+def build_page(engine: Engine, sessions: Sessions) -> gr.Blocks:
+    """All components and listeners.
+
+    Args:
+        engine: makes the pictures.
+        sessions: of the open tabs.
+    """
+    words = Translator()
+    with gr.Blocks(
+        title="facemeld", analytics_enabled=False, delete_cache=(CLEARED_EVERY, CLEARED_AFTER)
+    ) as page:
+        language = _header(words)
+        with gr.Tabs(elem_id="tabs"):
+            with words(gr.Tab("", id="fuse"), label="tab_fuse"):
+                tab = build_fuse_tab(engine, words)
+        events = FuseEvents(engine, sessions, tab, language)
+        events.connect()
+        _translate(page, words, language, events)
+
+        def forget(request: gr.Request) -> None:
+            sessions.drop(request.session_hash)
+
+        page.unload(forget)
+    page.queue(max_size=MOST_WAITING, default_concurrency_limit=1, api_open=False)
+    return page
+
+
+def _header(words: Translator) -> gr.Radio:
+    with gr.Row(elem_id="header"):
+        gr.HTML(_LOGO, elem_id="logo", padding=False)
+        words(gr.HTML(elem_id="tagline", padding=False), value="tagline")
+        language = words(
+            gr.Radio(
+                list(LANGUAGES), value="en", elem_id="language", container=False, show_label=False
+            ),
+            label="language",
+        )
+    words(gr.HTML(elem_id="notice", padding=False), value="notice")
+    return language
+
+
+def _translate(
+    page: gr.Blocks, words: Translator, language: gr.Radio, events: FuseEvents
+) -> None:
+    outputs = [*words.components, *events.choice_outputs, *events.picture_outputs, events.tab.result]
+
+    def texts(session: Session, spoken: str, model: str) -> Sequence:
+        latest = session.latest
+        result = events.compared(latest, spoken) if latest else events.nothing_yet(spoken)
+        return [
+            *words.updates(spoken),
+            *events.choices_of(session, spoken, model),
+            *events.pictures(session, spoken, painter=session.painted is None),
+            result,
+        ]
+
+    changed = language.change(
+        with_session(sessions=events.sessions, function=texts),
+        [language, events.tab.model],
+        outputs,
+        concurrency_id=DEVICE,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    language.change(None, [language], None, js=_SET_LANGUAGE, api_visibility="private")
+    del changed
+
+    def first(request: gr.Request, model: str) -> list:
+        spoken = preferred(request.headers.get("accept-language", ""))
+        return [spoken, *texts(events.sessions.of(request.session_hash), spoken, model)]
+
+    page.load(
+        first,
+        [events.tab.model],
+        [language, *outputs],
+        concurrency_id=DEVICE,
+        api_visibility="private",
+        show_progress="hidden",
+    )

@@ -1,0 +1,107 @@
+"""The server of the page: where it listens, what it lets in, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from facemeld.errors import UserError
+from facemeld.web.guard import LOOPBACK
+
+PORT = 7860
+MOST_CONNECTIONS = 200
+
+
+def check_address(host: str, auth: str | None) -> tuple[str, str] | None:
+    """User and password, if any.
+
+    Raises:
+        UserError: other machines could reach the page, and no password keeps them off.
+    """
+    if auth is None:
+        if host not in LOOPBACK:
+            raise UserError(
+                "other machines could use this page",
+                where=f"--host {host}",
+                fix="set a password: --auth user:password",
+            )
+        return None
+    user, colon, password = auth.partition(":")
+    if not (user and colon and password):
+        raise UserError("this is no user and password", where="--auth", fix="--auth user:password")
+    return user, password
+
+
+@contextmanager
+def application(
+    models: Mapping[str, Path],
+    *,
+    host: str = "127.0.0.1",
+    auth: tuple[str, str] | None = None,
+    device: str = "cpu",
+    time_limit: float | None = None,
+) -> Iterator[object]:
+    """The page as an ASGI application; its temporary files go when the block ends.
+
+    Args:
+        models: names and folders.
+        host: the address that will be listened on.
+        auth: user and password that every request must carry.
+        device: where the networks run.
+        time_limit: seconds that one job may take.
+    """
+    with tempfile.TemporaryDirectory(prefix="facemeld-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        import fastapi
+        import gradio as gr
+
+        from facemeld.web.engine import TIME_LIMIT, Engine
+        from facemeld.web.guard import Guard
+        from facemeld.web.look import style_sheet, theme
+        from facemeld.web.page import build_page
+        from facemeld.web.portraits import LIMITS
+        from facemeld.web.sessions import Sessions
+
+        engine = Engine(models, device=device, time_limit=time_limit or TIME_LIMIT)
+        app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        gr.mount_gradio_app(
+            app,
+            build_page(engine, Sessions()),
+            "",
+            server_name=host,
+            allowed_paths=[],
+            blocked_paths=[os.getcwd(), str(Path.home())],
+            max_file_size=LIMITS.max_bytes,
+            enable_monitoring=False,
+            show_error=False,
+            footer_links=[],
+            run_history=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            theme=theme(),
+            css=style_sheet(),
+        )
+        yield Guard(
+            app, uploads=Path(folder), most_upload=LIMITS.max_bytes + 100_000, host=host, auth=auth
+        )
+
+
+def serve(application_: object, *, host: str, port: int, open_at: str | None = None) -> None:
+    """Answers requests until the process is told to end."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        application_,
+        host=host,
+        port=port,
+        log_level="warning",
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=3,
+        server_header=False,
+    )
+    uvicorn.Server(config).run()
