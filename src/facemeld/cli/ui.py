@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import webbrowser
 
 from facemeld.cli.app import app
 from facemeld.errors import UserError
@@ -22,13 +23,13 @@ def ui(
     Args:
         model: bundled models or model folders that the page offers; the first is the usual one.
         host: address to listen on; any but this machine's own needs --auth.
-        port: to listen on.
+        port: to listen on; 0 takes any that is free.
         auth: user:password that the page asks for.
         device: where the networks run: cpu, cuda, …
         browser: open the page in the browser.
     """
     from facemeld.networks.model_folder import find_model, read_network_config
-    from facemeld.web.serve import application, check_address, serve
+    from facemeld.web.serve import application, check_address, listen, serve
 
     password = check_address(host, auth)
     models = {}
@@ -42,8 +43,15 @@ def ui(
         raise UserError(
             "the studio needs Gradio", where="facemeld ui", fix="pip install 'facemeld[ui]'"
         ) from None
-    address = f"http://{'[::1]' if host == '::1' else host}:{port}"
-    with application(models, host=host, auth=password, device=device) as application_:
+    listening = listen(host, port)
+    name = f"[{host}]" if ":" in host else host
+    address = f"http://{name}:{listening.getsockname()[1]}"
+
+    def on_start() -> None:
         print(address, flush=True)
-        print("Press Ctrl-C to end it.", file=sys.stderr)
-        serve(application_, host=host, port=port, open_at=address if browser else None)
+        print("Ctrl-C ends it.", file=sys.stderr)
+        if browser:
+            webbrowser.open(address)
+
+    with application(models, host=host, auth=password, device=device) as page:
+        serve(page, listening, on_start=on_start)

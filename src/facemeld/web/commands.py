@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator
+from pathlib import PurePath
 
 from facemeld.fusion.inputs import Input
 from facemeld.fusion.looks import Looks
 from facemeld.fusion.request import Controls
-
-RESULT = "result.png"
-_FOLDER = "results"
-
+from facemeld.fusion.timing import Timing
 
 @dataclasses.dataclass(frozen=True)
 class Command:
@@ -22,17 +20,20 @@ class Command:
     writes: str
 
 
-def command_for(model: str, source: Input, looks: Looks, controls: Controls) -> Command:
-    """`facemeld fuse` with an option for every control that has not its usual value.
+def command_for(
+    model: str, source: Input, looks: Looks, controls: Controls, timing: Timing | None = None
+) -> Command:
+    """`facemeld fuse`, or `video`, with an option for every control that has not its usual value.
 
     Args:
         model: bundled model or model folder.
         source: as all other pictures, the name is that of a file in the current folder.
         looks: all other pictures.
         controls: everything else; at most one variation.
+        timing: of a video.
     """
-    usual = Controls()
-    words = ["facemeld", "fuse", "--model", model, "--source", str(source.name)]
+    words = ["facemeld", "video" if timing else "fuse"]
+    words += ["--model", model, "--source", str(source.name)]
     if looks.references:
         words += ["--reference", *(str(r.name) for r in looks.references)]
     for level, reference in looks.levels.items():
@@ -42,29 +43,31 @@ def command_for(model: str, source: Input, looks: Looks, controls: Controls) -> 
         words += [f"{_name(where)}={reference.name}" for where, reference in looks.regions]
     if looks.second_source is not None:
         words += ["--second-source", str(looks.second_source.name)]
-    out = RESULT
-    for name, value in _values(controls).items():
-        if name == "variations" and value:
+    out = writes = "result.mp4" if timing else "result.png"
+    for name, value in _unusual(controls, timing):
+        if name == "variations":
             # The command line counts variations; the last of them is the one that is meant.
             (number,) = value
             words += ["--variations", str(number)]
             if number > 1:
-                out = _FOLDER
-        elif value != getattr(usual, name):
-            words.append("--" + name.replace("_", "-"))
-            if isinstance(value, tuple):
-                words += [repr(v) for v in value]
-            elif value is not True:
-                words.append(str(value))
-    writes = out
-    if out == _FOLDER:
-        stem = str(source.name).rpartition(".")[0]
-        writes = f"{_FOLDER}/001_{stem}_variation{controls.variations[0]}.png"
+                stem = PurePath(str(source.name)).stem
+                out, writes = "results", f"results/001_{stem}_variation{number}.png"
+            continue
+        words.append("--" + name.replace("_", "-"))
+        if isinstance(value, tuple):
+            words += [str(v) for v in value]
+        elif value is not True:
+            words.append(str(value))
     return Command(shlex.join([*words, "--out", out]), writes)
 
 
-def _values(controls: Controls) -> Mapping[str, object]:
-    return {field.name: getattr(controls, field.name) for field in dataclasses.fields(controls)}
+def _unusual(*settings: Controls | Timing | None) -> Iterator[tuple[str, object]]:
+    """Names and values of the fields that have not their default."""
+    for given in settings:
+        for field in dataclasses.fields(given) if given else ():
+            value = getattr(given, field.name)
+            if value != field.default:
+                yield field.name, value
 
 
 def _name(where: Input | str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 import threading
 import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,9 +20,12 @@ from PIL import Image
 from facemeld.errors import UserError
 from facemeld.faces.detect import FaceFinder
 from facemeld.fusion.pipeline import FusionPipeline
+from facemeld.fusion.timing import Timing
+from facemeld.fusion.video import walk
 from facemeld.images.read import centre_square
+from facemeld.images.video_write import write_video
 from facemeld.images.write import encode_picture
-from facemeld.web.commands import RESULT, Command, command_for
+from facemeld.web.commands import Command, command_for
 from facemeld.web.portraits import Portrait
 from facemeld.web.wishes import PAINTED, Wish, controls_of, looks_of, painted_file
 
@@ -37,31 +41,42 @@ class Stopped(Exception):
     """The person asked for the end of the job."""
 
 
-@dataclass(frozen=True)
-class Fused:
-    """A fused picture with everything that made it."""
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A picture or video with everything that made it."""
 
     image: Image.Image = field(repr=False)
+    """The picture; of a video, the first frame."""
     before: Image.Image = field(repr=False)
-    """The source as it was used: the aligned face, or the photograph."""
+    """The source as it was used."""
     settings: dict
     wish: Wish
     source: Portrait
     references: tuple[Portrait, ...]
     command: Command
+    video: bytes | None = field(default=None, repr=False)
+    """The MP4 file of a video."""
 
     @cached_property
-    def png(self) -> bytes:
-        """The picture as a file, marked as synthetic, with its settings."""
+    def file(self) -> bytes:
+        """The picture or video as a file, marked as synthetic, with its settings."""
+        if self.video is not None:
+            return self.video
         return encode_picture(self.image, "PNG", settings=self.settings)
 
+    @property
+    def suffix(self) -> str:
+        """Of the file."""
+        return ".png" if self.video is None else ".mp4"
+
+    @cached_property
     def kit(self) -> bytes:
-        """A zip archive: the picture, the files that it was made of, its settings, the command."""
-        files = {RESULT.replace("result", "fused"): self.png}
+        """A zip archive: the result, the files that it was made of, its settings, the command."""
+        files = {f"fused{self.suffix}": self.file}
         files |= dict(portrait.file for portrait in (self.source, *self.references))
         if self.wish.painted_from and self.wish.painted is not None:
             files[PAINTED] = painted_file(self.wish)
-        files["settings.json"] = self.settings_file()
+        files["settings.json"] = self.settings_file
         files["command.txt"] = (self.command.line + "\n").encode()
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
@@ -69,6 +84,7 @@ class Fused:
                 archive.writestr(name, content)
         return buffer.getvalue()
 
+    @cached_property
     def settings_file(self) -> bytes:
         """The settings as JSON."""
         return json.dumps(self.settings, indent=2, ensure_ascii=False).encode()
@@ -143,7 +159,7 @@ class Engine:
         finally:
             self._busy.release()
 
-    def fuse(self, source: Portrait, references: Sequence[Portrait], wish: Wish) -> Fused:
+    def fuse(self, source: Portrait, references: Sequence[Portrait], wish: Wish) -> Made:
         """What the page shows, through the same calls as the command line's.
 
         Raises:
@@ -155,4 +171,60 @@ class Engine:
         image, settings = result.images[0], result.settings[0]
         before = centre_square(given.image, image.width)
         command = command_for(wish.model, given, looks, controls)
-        return Fused(image, before, settings, wish, source, tuple(references), command)
+        return Made(
+            image=image,
+            before=before,
+            settings=settings,
+            wish=wish,
+            source=source,
+            references=tuple(references),
+            command=command,
+        )
+
+    def film(
+        self,
+        source: Portrait,
+        references: Sequence[Portrait],
+        wish: Wish,
+        timing: Timing,
+        on_frame: Callable[[int, int], None],
+    ) -> Made:
+        """A video from the look of one reference to the next.
+
+        Args:
+            source: gives pose and layout.
+            references: looks, at least two.
+            wish: everything else.
+            timing: of the video.
+            on_frame: told how many frames are made, and of how many; may raise to end the work.
+
+        Raises:
+            UserError: the wish cannot be granted.
+        """
+        pipe = self.pipe(wish.model)
+        wish = replace(wish, latent=False, variation=0, weights=(1.0,) * len(references))
+        given, looks, controls = source.as_input, looks_of(references, wish), controls_of(wish)
+        shared = replace(looks, references=[])
+        clip = walk(pipe, given, looks.references, looks=shared, controls=controls, timing=timing)
+        first: list[Image.Image] = []
+
+        def frames() -> Iterator[Image.Image]:
+            for number, frame in enumerate(clip.frames):
+                on_frame(number, clip.count)
+                first[:] = first or [frame]
+                yield frame
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "video.mp4"
+            write_video(frames(), path, fps=clip.fps, settings=clip.settings)
+            video = path.read_bytes()
+        return Made(
+            image=first[0],
+            before=centre_square(given.image, first[0].width),
+            settings=clip.settings,
+            wish=wish,
+            source=source,
+            references=tuple(references),
+            command=command_for(wish.model, given, looks, controls, timing),
+            video=video,
+        )

@@ -20,6 +20,16 @@ SECONDS_SHOWN = 8
 LIVE = {"trigger_mode": "always_last", "show_progress": "hidden"}
 """Of events that follow a control while it moves."""
 
+QUICK = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""Of events that only show what is there."""
+QUEUED = {
+    "concurrency_id": DEVICE,
+    "concurrency_limit": 1,
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
+"""Of events that compute."""
+
 
 def with_session(sessions: Sessions, function: Callable, *, selects: bool = False) -> Callable:
     """``function(session, language, …)`` as Gradio calls it, errors told in the page's language.
@@ -30,24 +40,24 @@ def with_session(sessions: Sessions, function: Callable, *, selects: bool = Fals
         selects: it is told what was chosen, as the third argument.
     """
 
-    def call(request: gr.Request, language: str, values: tuple):
-        session = sessions.of(request.session_hash)
-        result = function(session, language, *values)
-        return result if inspect.isgenerator(result) else (result for _ in range(1))
-
     def run(request: gr.Request, language: str, *values):
         try:
-            yield from call(request, language, values)
+            return function(sessions.of(request.session_hash), language, *values)
         except Exception as error:
             raise told(error, language) from None
 
     def run_chosen(request: gr.Request, chosen: gr.EventData, language: str, *values):
+        return run(request, language, chosen, *values)
+
+    def run_long(request: gr.Request, language: str, *values):
         try:
-            yield from call(request, language, (chosen, *values))
+            yield from function(sessions.of(request.session_hash), language, *values)
         except Exception as error:
             raise told(error, language) from None
 
-    return run_chosen if selects else run
+    if selects:
+        return run_chosen
+    return run_long if inspect.isgeneratorfunction(function) else run
 
 
 def told(error: Exception, language: str) -> gr.Error:
@@ -61,15 +71,25 @@ def told(error: Exception, language: str) -> gr.Error:
     else:
         traceback.print_exception(error, file=sys.stderr)
         sentence = say("broken", language)
-    return gr.Error(sentence, duration=SECONDS_SHOWN, title="", print_exception=False)
+    return _error(sentence, language)
 
 
-def warn(sentence: str) -> None:
+def warn(sentence: str, language: str) -> None:
     """Shows a sentence for some seconds."""
-    gr.Warning(sentence, duration=SECONDS_SHOWN, title="")
+    gr.Warning(sentence, duration=SECONDS_SHOWN, title=say("attention", language))
+
+
+def _error(sentence: str, language: str) -> gr.Error:
+    title = say("attention", language)
+    return gr.Error(sentence, duration=SECONDS_SHOWN, title=title, print_exception=False)
+
+
+def refuse(key: str, language: str, **values: object) -> gr.Error:
+    """A sentence, to be raised, for whoever asked for something that cannot be done yet."""
+    return _error(say(key, language, **values), language)
 
 
 def needs(session: Session, language: str) -> None:
     """A sentence for whoever has not chosen a source yet."""
     if session.source is None:
-        raise gr.Error(say("need_source", language), title="", print_exception=False)
+        raise refuse("need_source", language)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +17,10 @@ from facemeld.errors import UserError
 from facemeld.faces.templates import template
 from facemeld.fusion.regions import REGIONS
 from facemeld.images.read import PictureLimits, read_picture
-from facemeld.web.engine import Engine, Fused
-from facemeld.web.events import DEVICE, LIVE, needs, warn, with_session
+from facemeld.web.engine import Engine, Made
+from facemeld.web.events import LIVE, QUEUED, QUICK, needs, refuse, warn, with_session
 from facemeld.web.fuse_tab import SIZES, FuseTab
+from facemeld.web.keep import Keep
 from facemeld.web.parts import comparison, guided, preview, thumbnail
 from facemeld.web.portraits import LIMITS, Placing, Portrait, read_portrait
 from facemeld.web.sessions import MOST_REFERENCES, Session, Sessions
@@ -49,6 +52,7 @@ class FuseEvents:
             tab.source_seen,
             *(slot.row for slot in tab.slots),
             *(slot.picture for slot in tab.slots),
+            *(slot.weight for slot in tab.slots),
             *(controls[name] for name in FROM_REFERENCES),
             tab.painter,
             tab.who,
@@ -59,15 +63,14 @@ class FuseEvents:
             controls["size"],
             controls["place"],
             controls["interpolation"],
-            *(slot.weight for slot in tab.slots),
         ]
         self.correction_outputs = [tab.guided, tab.face, *tab.corrections.values()]
 
-    def connect(self) -> None:
+    def connect(self, keep: Keep) -> None:
         """Adds the listeners; call inside the page."""
         tab = self.tab
         on = self.on
-        pictures, result = self.picture_outputs, self.result_outputs
+        pictures = self.picture_outputs
         changed = [
             on(tab.source.input, self.take_source, [tab.source], [tab.source, *pictures]),
             on(
@@ -87,7 +90,7 @@ class FuseEvents:
                     slot.remove.click,
                     lambda s, lang, *values, i=index: self.remove(s, lang, i, *values),
                     [*weights, *(tab.controls[name] for name in FROM_REFERENCES)],
-                    [*weights, *pictures],
+                    pictures,
                 )
             )
         for event in changed:
@@ -98,7 +101,7 @@ class FuseEvents:
         self.follow(tab.painter.submit, self.paint, selects=True)
         on(tab.model.input, self.choices_of, [tab.model], self.choice_outputs)
         self.follow(tab.model.input, **LIVE)
-        dice = tab.dice.click(lambda: secrets.randbelow(10**6), None, tab.controls["seed"], **_QUIET)
+        dice = tab.dice.click(lambda: secrets.randbelow(10**6), None, tab.controls["seed"], **QUICK)
         self.follow(dice.then)
         tab.who.input(**self.call(self.correct_who, [tab.who], self.correction_outputs))
         for slider in (tab.face, *tab.corrections.values()):
@@ -113,9 +116,16 @@ class FuseEvents:
         undone = on(tab.reset.click, self.undo, [tab.who], [*self.correction_outputs, *pictures])
         self.follow(undone.then)
         tab.stop.click(
-            with_session(self.sessions, self.stop), [self.language], tab.status, **_QUIET
+            with_session(self.sessions, self.stop), [self.language], tab.status, **QUICK
         )
-        del result
+        for button, function in ((tab.fuse, self.made), (tab.keep, self.kept)):
+
+            def keeping(session: Session, language: str, *values, make=function) -> list:
+                return [*make(session, language, *values), *keep.updates(session, language)]
+
+            on(button.click, keeping, tab.inputs, [*self.result_outputs, *keep.outputs])
+        again = keep.connect(self.restore, self.restored)
+        self.follow(again.then)
 
     def call(self, function, inputs: Sequence, outputs: Sequence, *, selects=False, **options):
         """Arguments of an event listener."""
@@ -123,10 +133,7 @@ class FuseEvents:
             "fn": with_session(self.sessions, function, selects=selects),
             "inputs": [self.language, *inputs],
             "outputs": list(outputs),
-            "concurrency_id": DEVICE,
-            "concurrency_limit": 1,
-            "api_visibility": "private",
-            "show_progress": "hidden",
+            **QUEUED,
             **options,
         }
 
@@ -147,7 +154,7 @@ class FuseEvents:
         try:
             source = None if sent is None else self.read(session, *sent)
         except UserError as error:
-            warn(tell(error, language))
+            warn(tell(error, language), language)
             return [None if session.source is None else gr.skip(), *self.nothing()]
         return [gr.skip(), *self.new_source(session, language, source)]
 
@@ -170,7 +177,7 @@ class FuseEvents:
         try:
             self.append(session, language, self.read(session, *sent))
         except UserError as error:
-            warn(tell(error, language))
+            warn(tell(error, language), language)
         return [None, *self.pictures(session, language)]
 
     def add_example(self, session: Session, language: str, chosen: gr.SelectData) -> list:
@@ -182,7 +189,7 @@ class FuseEvents:
 
     def append(self, session: Session, language: str, portrait: Portrait) -> None:
         if len(session.references) == MOST_REFERENCES:
-            warn(say("too_many", language, n=MOST_REFERENCES))
+            warn(say("too_many", language, n=MOST_REFERENCES), language)
             return
         session.references.append(portrait)
 
@@ -194,8 +201,7 @@ class FuseEvents:
             weights = [*weights[:index], *weights[index + 1 :], 1.0]
         number = index + 1
         renumbered = [0 if n == number else n - (n > number) for n in chosen]
-        pictures = self.pictures(session, language, chosen=renumbered)
-        return [*(gr.update(value=w) for w in weights), *pictures]
+        return self.pictures(session, language, chosen=renumbered, weights=weights)
 
     def read(self, session: Session, name: str, path: Path) -> Portrait:
         size = path.stat().st_size
@@ -217,6 +223,7 @@ class FuseEvents:
         *,
         painter: bool = False,
         chosen: Sequence[int] | None = None,
+        weights: Sequence[float] | None = None,
     ) -> list:
         """What the page shows of the session's pictures.
 
@@ -225,6 +232,7 @@ class FuseEvents:
             language: of the page.
             painter: the source is new, and so is what is painted on.
             chosen: new values of the controls whose choices are the references.
+            weights: new weights.
         """
         source, references = session.source, session.references
         count = len(references)
@@ -232,6 +240,13 @@ class FuseEvents:
         rows = [gr.update(visible=index < count) for index in range(MOST_REFERENCES)]
         thumbs = [thumbnail(r.aligned, r.name) for r in references]
         thumbs += [""] * (MOST_REFERENCES - count)
+        sliders = []
+        for n in range(1, MOST_REFERENCES + 1):
+            label = say("no_weight_n", language, n=n)
+            if n <= count:
+                label = say("weight_n", language, n=n, name=references[n - 1].name)
+            value = {} if weights is None else {"value": weights[n - 1]}
+            sliders.append(gr.update(label=label, **value))
         dropdowns = []
         for index, name in enumerate(FROM_REFERENCES):
             none = "nobody" if name == "second_source" else "as_mixed"
@@ -243,7 +258,7 @@ class FuseEvents:
         who = [(say("source", language), 0)] if source else []
         who += [(say("reference_n", language, n=n), n) for n in range(1, count + 1)]
         canvas = self.canvas(session, language) if painter else gr.skip()
-        return [seen, *rows, *thumbs, *dropdowns, canvas, gr.update(choices=who)]
+        return [seen, *rows, *thumbs, *sliders, *dropdowns, canvas, gr.update(choices=who)]
 
     def canvas(self, session: Session, language: str) -> dict:
         """The value of the part to paint on."""
@@ -259,8 +274,6 @@ class FuseEvents:
         mask = str(chosen._data.get("mask", ""))
         session.painted = None
         if mask:
-            import base64
-
             content = base64.b64decode(mask.partition(",")[2])
             session.painted = read_picture(content, limits=_PAINT_LIMITS).convert("L")
         return self.live(session, language, *values)
@@ -355,21 +368,53 @@ class FuseEvents:
         needs(session, language)
         wish = self.wish(session, values)
         if not (session.references or wish.latent):
-            raise gr.Error(say("need_reference", language), title="", print_exception=False)
+            raise refuse("need_reference", language)
         shown = self.shown(session, language, wish)
         session.keep(session.latest)
         return shown
 
+    def kept(self, session: Session, language: str, *values) -> list:
+        """Keeps what is on the page."""
+        if session.latest is None:
+            return self.made(session, language, *values)
+        session.keep(session.latest)
+        return [gr.skip(), say("kept", language)]
+
+    @property
+    def restored(self) -> list:
+        """What ``restore`` sets."""
+        return [*self.tab.inputs[: len(self.names)], self.tab.source, *self.picture_outputs]
+
+    def restore(self, session: Session, language: str, made: Made) -> list:
+        """Pictures and controls as they were for a result."""
+        session.source, session.references = made.source, list(made.references)
+        wish, session.painted = made.wish, made.wish.painted
+        values = {name: getattr(wish, name, None) for name in self.names}
+        values |= dict(zip(LEVELS, wish.levels))
+        values |= {"domain": wish.domain or "", "size": wish.size or 0}
+        weights = [*wish.weights, *([1.0] * MOST_REFERENCES)][:MOST_REFERENCES]
+        chosen = [values[name] for name in FROM_REFERENCES]
+        pictures = self.pictures(session, language, painter=True, chosen=chosen, weights=weights)
+        controls = [gr.update(value=values[name]) for name in self.names]
+        return [*controls, gr.update(value=None), *pictures]
+
     def shown(self, session: Session, language: str, wish: Wish) -> list:
         started = time.perf_counter()
-        with self.engine.job():
+        with self.job(session):
             fused = self.engine.fuse(session.source, session.references, wish)
         session.latest = fused
         seconds = f"{time.perf_counter() - started:.2f}"
         side = fused.image.width
         return [self.compared(fused, language), say("made", language, side=side, seconds=seconds)]
 
-    def compared(self, fused: Fused, language: str) -> dict:
+    def job(self, session: Session, abandoned: threading.Event | None = None):
+        """The device, until the work is done or the person stops it."""
+        stops = session.stops
+        return self.engine.job(
+            lambda: session.stops != stops or bool(abandoned and abandoned.is_set())
+        )
+
+    def compared(self, fused: Made, language: str) -> dict:
         """The value of the before/after part."""
         texts = {
             "before_text": say("before", language),
@@ -400,11 +445,4 @@ class FuseEvents:
             gr.update(choices=sizes),
             gr.update(choices=[(say(name, language), name) for name in REGIONS]),
             gr.update(choices=[(say(n, language), n) for n in ("linear", "spherical")]),
-            *(
-                gr.update(label=say("weight_n", language, n=n))
-                for n in range(1, MOST_REFERENCES + 1)
-            ),
         ]
-
-
-_QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}

@@ -94,11 +94,8 @@ def build_fuse_tab(engine: Engine, words: Translator) -> FuseTab:
 # -- pictures ---------------------------------------------------------------------------------
 
 
-def _heading(words: Translator, title: str, help_text: str | None = None) -> None:
-    with gr.Row(elem_classes="heading"):
-        words(gr.HTML(elem_classes="title", padding=False), value=title)
-        if help_text:
-            words(gr.HTML(elem_classes="hint", padding=False), value=help_text)
+def _heading(words: Translator, title: str) -> None:
+    words(gr.HTML(elem_classes="title", padding=False), value=title)
 
 
 def _examples(words: Translator, label: str, name: str) -> gr.Gallery:
@@ -120,7 +117,7 @@ def _examples(words: Translator, label: str, name: str) -> gr.Gallery:
 
 
 def _source_card(tab: FuseTab, words: Translator) -> None:
-    _heading(words, "source", "source_help")
+    _heading(words, "heading_source")
     tab.source = words(
         upload(height=210, elem_id="source-upload", elem_classes="upload"),
         label="upload_source",
@@ -132,7 +129,7 @@ def _source_card(tab: FuseTab, words: Translator) -> None:
 
 
 def _result_card(tab: FuseTab, words: Translator) -> None:
-    _heading(words, "result")
+    _heading(words, "heading_result")
     tab.result = before_after(
         value={"empty_text": say("empty_result", "en")}, elem_id="result", padding=False
     )
@@ -151,7 +148,7 @@ def _result_card(tab: FuseTab, words: Translator) -> None:
 
 
 def _reference_card(tab: FuseTab, words: Translator) -> None:
-    _heading(words, "references", "references_help")
+    _heading(words, "heading_references")
     for index in range(MOST_REFERENCES):
         with gr.Row(visible=False, elem_classes="slot") as row:
             picture = gr.HTML(padding=False, min_width=72, elem_classes="slot-picture")
@@ -160,7 +157,7 @@ def _reference_card(tab: FuseTab, words: Translator) -> None:
                 1,
                 1,
                 step=0.01,
-                label=say("weight_n", "en", n=index + 1),
+                label=say("no_weight_n", "en", n=index + 1),
                 elem_id=f"weight-{index + 1}",
                 min_width=120,
                 buttons=[],
@@ -216,7 +213,7 @@ def _levels_panel(tab: FuseTab, words: Translator) -> None:
 
 
 def _places_panel(tab: FuseTab, words: Translator) -> None:
-    with _panel(words, "controls_places", opened=True):
+    with _panel(words, "controls_places"):
         with gr.Row():
             tab.controls["place"] = words(
                 gr.Dropdown(list(REGIONS), value="left", elem_id="place", min_width=120),

@@ -28,7 +28,7 @@ _READ = re.compile(
     r"|/gradio_api/(info/?|openapi\.json|startup-events|upload_progress|queue/data|theme\.css"
     r"|app_id/?|heartbeat/\w+|file=.+|call/\w+/\w+)"
 )
-_WRITE = re.compile(r"/gradio_api/(upload|queue/join|cancel|reset/?|component_server/?|call/\w+)")
+_WRITE = re.compile(r"/gradio_api/(upload|queue/join|run/predict|cancel|reset/?|component_server/?|call/\w+)")
 _UPLOADS = ("/gradio_api/upload", "/gradio_api/component_server")
 _HEADERS = {
     # Gradio starts from a script in its page, and makes functions of strings.
@@ -79,14 +79,12 @@ class Guard:
         if refusal := self._refusal(scope):
             await refusal(scope, receive, send)
             return
-        if scope["method"] == "POST":
-            path = scope["path"]
-            most = self._most_upload if path.startswith(_UPLOADS) else MOST_BODY
-            body = await _body(receive, most)
+        if scope["method"] == "POST" and not scope["path"].startswith(_UPLOADS):
+            body = await _body(receive, MOST_BODY)
             if body is None:
                 await _answer(413, "This is too large.")(scope, receive, send)
                 return
-            if not path.startswith(_UPLOADS) and not self._names_only_uploads(body):
+            if not self._names_only_uploads(body):
                 await _answer(422, "This request cannot be read.")(scope, receive, send)
                 return
             receive = _replayed(body, receive)
@@ -107,7 +105,15 @@ class Guard:
         allowed = {"GET": _READ, "HEAD": _READ, "POST": _WRITE}.get(scope["method"])
         if allowed is None or not allowed.fullmatch(scope["path"]):
             return _answer(404, "There is nothing here.")
-        if scope["path"].startswith(_UPLOADS) and _stored(self._uploads) > MOST_STORED:
+        return self._upload_refusal(headers) if scope["path"].startswith(_UPLOADS) else None
+
+    def _upload_refusal(self, headers: Headers) -> PlainTextResponse | None:
+        length = headers.get("content-length", "")
+        if not length.isdecimal():  # the server holds senders to the length that they announce
+            return _answer(411, "An upload has to say how long it is.")
+        if int(length) > self._most_upload:
+            return _answer(413, "This is too large.")
+        if _stored(self._uploads) > MOST_STORED:
             return _answer(507, "There are too many uploads; try again later.")
         return None
 

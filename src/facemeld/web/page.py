@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import gradio as gr
 
 from facemeld.web.engine import Engine
-from facemeld.web.events import DEVICE, with_session
+from facemeld.web.events import QUEUED, QUICK, with_session
+from facemeld.web.explore_tab import ExploreTab
 from facemeld.web.fuse_events import FuseEvents
 from facemeld.web.fuse_tab import build_fuse_tab
+from facemeld.web.keep import Keep
+from facemeld.web.model_tabs import AboutTab, CompareTab
 from facemeld.web.sessions import Session, Sessions
 from facemeld.web.words import LANGUAGES, Translator, preferred
 
@@ -23,6 +26,7 @@ _LOGO = """<svg viewBox="0 0 40 40" width="34" height="34" aria-hidden="true">
 <circle cx="15" cy="20" r="12" fill="none" stroke="url(#m)" stroke-width="3.4"/>
 <circle cx="25" cy="20" r="12" fill="none" stroke="url(#m)" stroke-width="3.4" opacity=".85"/></svg>
 <h1>facemeld</h1>"""
+_READY = "(l) => { document.documentElement.dataset.ready = l; }"
 _SET_LANGUAGE = "(l) => { document.documentElement.lang = l === 'zh' ? 'zh-Hant' : 'en'; }"
 
 
@@ -41,9 +45,25 @@ def build_page(engine: Engine, sessions: Sessions) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             with words(gr.Tab("", id="fuse"), label="tab_fuse"):
                 tab = build_fuse_tab(engine, words)
-        events = FuseEvents(engine, sessions, tab, language)
-        events.connect()
-        _translate(page, words, language, events)
+            events = FuseEvents(engine, sessions, tab, language)
+            with words(gr.Tab("", id="explore"), label="tab_explore") as explore_tab:
+                explore_place = gr.Column()
+            with words(gr.Tab("", id="compare"), label="tab_compare"):
+                compare_place = gr.Column()
+            with words(gr.Tab("", id="about"), label="tab_about"):
+                about = AboutTab(engine, words)
+        keep = Keep(sessions, words, language)
+        with explore_place:
+            explore = ExploreTab(events, keep, words)
+        with compare_place:
+            compare = CompareTab(events, keep, words)
+        for part in (explore, compare, about):
+            part.connect()
+        events.connect(keep)
+        explore_tab.select(
+            with_session(sessions, explore.choices), [language], explore.choice_outputs, **QUICK
+        )
+        _translate(page, words, language, events, explore)
 
         def forget(request: gr.Request) -> None:
             sessions.drop(request.session_hash)
@@ -68,9 +88,14 @@ def _header(words: Translator) -> gr.Radio:
 
 
 def _translate(
-    page: gr.Blocks, words: Translator, language: gr.Radio, events: FuseEvents
+    page: gr.Blocks,
+    words: Translator,
+    language: gr.Radio,
+    events: FuseEvents,
+    explore: ExploreTab,
 ) -> None:
-    outputs = [*words.components, *events.choice_outputs, *events.picture_outputs, events.tab.result]
+    outputs = [*words.components, *events.choice_outputs, *events.picture_outputs]
+    outputs += [*explore.choice_outputs, events.tab.result]
 
     def texts(session: Session, spoken: str, model: str) -> Sequence:
         latest = session.latest
@@ -79,29 +104,21 @@ def _translate(
             *words.updates(spoken),
             *events.choices_of(session, spoken, model),
             *events.pictures(session, spoken, painter=session.painted is None),
+            *explore.choices(session, spoken),
             result,
         ]
 
-    changed = language.change(
+    language.input(
         with_session(sessions=events.sessions, function=texts),
         [language, events.tab.model],
         outputs,
-        concurrency_id=DEVICE,
-        api_visibility="private",
-        show_progress="hidden",
+        **QUEUED,
     )
     language.change(None, [language], None, js=_SET_LANGUAGE, api_visibility="private")
-    del changed
 
     def first(request: gr.Request, model: str) -> list:
         spoken = preferred(request.headers.get("accept-language", ""))
         return [spoken, *texts(events.sessions.of(request.session_hash), spoken, model)]
 
-    page.load(
-        first,
-        [events.tab.model],
-        [language, *outputs],
-        concurrency_id=DEVICE,
-        api_visibility="private",
-        show_progress="hidden",
-    )
+    loaded = page.load(first, [events.tab.model], [language, *outputs], **QUEUED)
+    loaded.then(None, [language], None, js=_READY, api_visibility="private")

@@ -66,6 +66,15 @@ def guided(image: Image.Image, marks: list[tuple[float, float]], text: str) -> s
     )
 
 
+def film(content: bytes, text: str) -> str:
+    """An MP4 video that plays for ever, as HTML that holds it."""
+    address = "data:video/mp4;base64," + base64.b64encode(content).decode()
+    return (
+        f'<video class="film" src="{address}" aria-label="{html.escape(text)}" '
+        "controls autoplay loop muted playsinline></video>"
+    )
+
+
 def comparison(before: Image.Image, after: Image.Image, texts: dict[str, str]) -> dict:
     """The value of a ``before_after`` part."""
     return {"before": preview(before), "after": preview(after), **texts}

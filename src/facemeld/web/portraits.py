@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import PurePath
@@ -25,6 +26,7 @@ LIMITS = PictureLimits(max_bytes=20_000_000, max_pixels=32_000_000, max_side=12_
 """Of uploads."""
 _SMALL = 2_000_000  # pixels; larger pictures are fused by their centre square, never whole
 _LONGEST_NAME = 40
+_RESERVED = frozenset(("fused", "result", "results", "painted", "settings", "command"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +109,7 @@ class Portrait:
 
 
 def read_portrait(
-    name: str, content: bytes, finder: FaceFinder | None, *, taken: set[str] = frozenset()
+    name: str, content: bytes, finder: FaceFinder | None, *, taken: Set[str] = frozenset()
 ) -> Portrait:
     """A picture that somebody sent, with its faces.
 
@@ -125,12 +127,13 @@ def read_portrait(
     return Portrait(safe_name(name, taken), content, faces, Placing(face=1 if faces else 0))
 
 
-def safe_name(name: str, taken: set[str]) -> str:
+def safe_name(name: str, taken: Set[str]) -> str:
     """A file name of plain characters whose stem no other name has."""
     path = PurePath(name.replace("\\", "/"))
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem).strip("_-")[:_LONGEST_NAME] or "picture"
     suffix = path.suffix.lower() if re.fullmatch(r"\.[A-Za-z0-9]{1,5}", path.suffix) else ".png"
-    stems = {PurePath(other).stem for other in taken}
+    stem = stem.removesuffix("_face") or "picture"  # aligned faces are called so
+    stems = {PurePath(other).stem for other in taken} | _RESERVED
     free, number = stem, 2
     while free in stems:
         free, number = f"{stem}-{number}", number + 1

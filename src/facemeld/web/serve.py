@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -91,17 +92,48 @@ def application(
         )
 
 
-def serve(application_: object, *, host: str, port: int, open_at: str | None = None) -> None:
-    """Answers requests until the process is told to end."""
+def listen(host: str, port: int) -> socket.socket:
+    """A socket for the server.
+
+    Raises:
+        UserError: the port is taken, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(
+            f"the page cannot be opened: {reason}",
+            where=f"{host}, port {port}",
+            fix="choose another port: --port",
+        ) from None
+    return listening
+
+
+def serve(application_: object, listening: socket.socket, *, on_start: Callable[[], None]) -> None:
+    """Answers requests until the process is told to end.
+
+    Args:
+        application_: what ``application`` gives.
+        listening: what ``listen`` gives.
+        on_start: called when the first request can be answered.
+    """
     import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list | None = None) -> None:
+            await super().startup(sockets=sockets)
+            on_start()
 
     config = uvicorn.Config(
         application_,
-        host=host,
-        port=port,
         log_level="warning",
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=3,
         server_header=False,
     )
-    uvicorn.Server(config).run()
+    Server(config).run(sockets=[listening])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from facemeld.web.engine import Fused
+from facemeld.web.engine import Made
 from facemeld.web.portraits import Portrait
 
 MOST_REFERENCES = 6
@@ -24,23 +24,33 @@ class Session:
     references: list[Portrait] = field(default_factory=list)
     painted: Image.Image | None = None
     """The mask that was painted on the source."""
-    latest: Fused | None = None
-    kept: list[Fused] = field(default_factory=list)
+    latest: Made | None = None
+    kept: list[Made] = field(default_factory=list)
     """The newest first."""
-    shown: list[Fused] = field(default_factory=list)
-    """Variations or a grid's pictures that can be picked."""
+    count: int = 0
+    """How many were kept, with those that are gone."""
+    variations: list[Made] = field(default_factory=list)
+    compared: list[Made] = field(default_factory=list)
+    grid: list[Made] = field(default_factory=list)
+    """Row by row."""
+    grid_columns: int = 0
     stops: int = 0
     """How often a job was stopped."""
 
     @property
+    def portraits(self) -> list[Portrait]:
+        """All pictures."""
+        return [*self.references, *([self.source] if self.source else [])]
+
+    @property
     def names(self) -> set[str]:
         """Of all pictures."""
-        portraits = [*self.references, *([self.source] if self.source else [])]
-        return {portrait.name for portrait in portraits}
+        return {portrait.name for portrait in self.portraits}
 
-    def keep(self, fused: Fused) -> None:
+    def keep(self, made: Made) -> None:
         """Puts a result in front of the others; the oldest goes when there are too many."""
-        self.kept = [fused, *self.kept][:MOST_KEPT]
+        self.count += 1
+        self.kept = [made, *self.kept][:MOST_KEPT]
 
 
 class Sessions:

@@ -1,0 +1,137 @@
+"""The tabs about models: several compared on the same pictures, and what one is."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+
+from facemeld.errors import UserError
+from facemeld.images.read import SUFFIXES
+from facemeld.networks.model_folder import read_network_config
+from facemeld.web.engine import Engine
+from facemeld.web.events import QUEUED, QUICK, needs, warn, with_session
+from facemeld.web.explore_tab import _buttons, _gallery, _progress, stop
+from facemeld.web.fuse_events import FuseEvents
+from facemeld.web.keep import Keep
+from facemeld.web.sessions import Session
+from facemeld.web.words import Translator, say, tell
+
+_LARGEST_CARD = 200_000  # bytes
+_LARGEST_SAMPLE = 2_000_000
+
+
+class CompareTab:
+    """The source and the references of the Fuse tab, by several models.
+
+    Args:
+        fuse: the Fuse tab.
+        keep: where chosen results go.
+        words: texts.
+    """
+
+    def __init__(self, fuse: FuseEvents, keep: Keep, words: Translator) -> None:
+        self.fuse, self.keep = fuse, keep
+        names = list(fuse.engine.models)
+        words(gr.HTML(elem_classes="hint", padding=False), value="compare_help")
+        if len(names) == 1:
+            words(gr.HTML(elem_classes="hint", padding=False), value="compare_one")
+        self.models = words(
+            gr.CheckboxGroup(names, value=names, elem_id="compare-models"), label="compare_models"
+        )
+        self.make, self.end = _buttons(words, "compare_make", "compare-make")
+        self.status = gr.HTML(elem_classes="status", padding=False, elem_id="compare-status")
+        self.gallery = words(_gallery("compared"), label="compare_gallery")
+
+    def connect(self) -> None:
+        """Adds the listeners."""
+        sessions, language = self.fuse.sessions, self.fuse.language
+        self.make.click(
+            with_session(sessions, self.compare),
+            [language, self.models, *self.fuse.tab.inputs],
+            [self.status, self.gallery],
+            **QUEUED,
+        )
+        self.gallery.select(
+            with_session(sessions, self.keep_one, selects=True),
+            [language],
+            [self.status, *self.keep.outputs],
+            **QUICK,
+        )
+        self.end.click(with_session(sessions, stop), [language], None, **QUICK)
+
+    def compare(self, session: Session, language: str, models, *values) -> Iterator[list]:
+        """One result a model; what a model cannot do is told and left out."""
+        needs(session, language)
+        wish, made = self.fuse.wish(session, values), []
+        with self.fuse.job(session) as check:
+            for done, model in enumerate(models):
+                check()
+                yield [_progress(language, done, len(models)), gr.skip()]
+                own = replace(wish, model=model)
+                try:
+                    made.append(self.fuse.engine.fuse(session.source, session.references, own))
+                except UserError as error:
+                    warn(f"{model}: {tell(error, language)}", language)
+        session.compared = made
+        pictures = [(each.image, each.wish.model) for each in made]
+        columns = max(2, min(4, len(pictures)))
+        yield ["", gr.update(value=pictures, visible=bool(pictures), columns=columns)]
+
+    def keep_one(self, session: Session, language: str, chosen: gr.EventData) -> list:
+        """A model's result was chosen."""
+        session.keep(session.compared[chosen.index])
+        return [say("kept", language), *self.keep.updates(session, language)]
+
+
+class AboutTab:
+    """A model's card.
+
+    Args:
+        engine: has the models.
+        words: texts.
+    """
+
+    def __init__(self, engine: Engine, words: Translator) -> None:
+        self.engine = engine
+        names = list(engine.models)
+        self.model = words(
+            gr.Dropdown(names, value=names[0], elem_id="about-model", visible=len(names) > 1),
+            label="model",
+        )
+        self.card = gr.Markdown(
+            self.text(names[0]), elem_id="card", elem_classes="card", padding=True
+        )
+
+    def connect(self) -> None:
+        """Adds the listener."""
+        self.model.input(self.text, [self.model], [self.card], **QUICK)
+
+    def text(self, model: str) -> str:
+        """The card with its pictures inside, after a line of what is known of any model."""
+        folder = self.engine.models[model]
+        config = read_network_config(folder)
+        facts = f"`{model}` · {config.image_size} px · {', '.join(config.domains)}"
+        path = folder / "README.md"
+        if not path.is_file() or path.stat().st_size > _LARGEST_CARD:
+            return facts
+        card = path.read_text(encoding="utf-8", errors="replace")
+        card = re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL)
+        return facts + "\n\n" + re.sub(r"!\[([^]]*)\]\(([^)]+)\)", _inlined(folder), card)
+
+
+def _inlined(folder: Path):
+    def inline(found: re.Match) -> str:
+        path = (folder / found[2]).resolve()
+        known = path.suffix.lower() in SUFFIXES and path.is_relative_to(folder.resolve())
+        if not known or not path.is_file() or path.stat().st_size > _LARGEST_SAMPLE:
+            return found[1]
+        content = base64.b64encode(path.read_bytes()).decode()
+        kind = path.suffix.lower().lstrip(".").replace("jpg", "jpeg")
+        return f"![{found[1]}](data:image/{kind};base64,{content})"
+
+    return inline
