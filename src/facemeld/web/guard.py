@@ -28,7 +28,9 @@ _READ = re.compile(
     r"|/gradio_api/(info/?|openapi\.json|startup-events|upload_progress|queue/data|theme\.css"
     r"|app_id/?|heartbeat/\w+|file=.+|call/\w+/\w+)"
 )
-_WRITE = re.compile(r"/gradio_api/(upload|queue/join|run/predict|cancel|reset/?|component_server/?|call/\w+)")
+_WRITE = re.compile(
+    r"/gradio_api/(upload|queue/join|run/predict|cancel|reset/?|component_server/?|call/\w+)"
+)
 _UPLOADS = ("/gradio_api/upload", "/gradio_api/component_server")
 _HEADERS = {
     # Gradio starts from a script in its page, and makes functions of strings.
@@ -104,6 +106,9 @@ class Guard:
             return answer
         allowed = {"GET": _READ, "HEAD": _READ, "POST": _WRITE}.get(scope["method"])
         if allowed is None or not allowed.fullmatch(scope["path"]):
+            return _answer(404, "There is nothing here.")
+        asked = scope["path"].removeprefix("/gradio_api/file=")
+        if asked != scope["path"] and not self._is_upload(asked):
             return _answer(404, "There is nothing here.")
         return self._upload_refusal(headers) if scope["path"].startswith(_UPLOADS) else None
 

@@ -75,7 +75,6 @@ def application(
             "",
             server_name=host,
             allowed_paths=[],
-            blocked_paths=[os.getcwd(), str(Path.home())],
             max_file_size=LIMITS.max_bytes,
             enable_monitoring=False,
             show_error=False,
