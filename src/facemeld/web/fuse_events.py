@@ -22,7 +22,7 @@ from facemeld.web.events import LIVE, QUEUED, QUICK, needs, refuse, warn, with_s
 from facemeld.web.fuse_tab import SIZES, FuseTab
 from facemeld.web.keep import Keep
 from facemeld.web.parts import comparison, guided, preview, thumbnail
-from facemeld.web.portraits import LIMITS, Placing, Portrait, read_portrait
+from facemeld.web.portraits import Placing, Portrait, read_portrait, read_upload
 from facemeld.web.sessions import MOST_REFERENCES, Session, Sessions
 from facemeld.web.wishes import Wish
 from facemeld.web.words import say, tell
@@ -204,10 +204,7 @@ class FuseEvents:
         return self.pictures(session, language, chosen=renumbered, weights=weights)
 
     def read(self, session: Session, name: str, path: Path) -> Portrait:
-        size = path.stat().st_size
-        if size > LIMITS.max_bytes:
-            raise UserError(f"the file is over the limit of {LIMITS.max_bytes / 1e6:g} MB")
-        return read_portrait(name, path.read_bytes(), self.engine.finder, taken=session.names)
+        return read_portrait(name, read_upload(path), self.engine.finder, taken=session.names)
 
     def others(self, session: Session) -> set[str]:
         return {portrait.name for portrait in session.references}

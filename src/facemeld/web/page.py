@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import gradio as gr
 
+from facemeld.web.api import Api
 from facemeld.web.engine import Engine
 from facemeld.web.events import QUEUED, QUICK, with_session
 from facemeld.web.explore_tab import ExploreTab
@@ -63,6 +64,7 @@ def build_page(engine: Engine, sessions: Sessions) -> gr.Blocks:
         explore_tab.select(
             with_session(sessions, explore.choices), [language], explore.choice_outputs, **QUICK
         )
+        Api(engine)
         _translate(page, words, language, events, explore)
 
         def forget(request: gr.Request) -> None:

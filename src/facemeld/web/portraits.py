@@ -8,7 +8,7 @@ import re
 from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import numpy as np
 from PIL import Image
@@ -17,7 +17,7 @@ from facemeld.faces.align import Alignment, aligned, alignment, centre
 from facemeld.faces.detect import FaceDetection, FaceFinder
 from facemeld.faces.geometry import shifted
 from facemeld.fusion.inputs import Input
-from facemeld.images.read import PictureLimits, read_picture
+from facemeld.images.read import PictureLimits, read_file, read_picture
 from facemeld.images.write import encode_photograph
 
 SIDE = 256
@@ -125,6 +125,15 @@ def read_portrait(
     photograph = read_picture(content, limits=LIMITS)
     faces = tuple(finder.find(photograph)) if finder else ()
     return Portrait(safe_name(name, taken), content, faces, Placing(face=1 if faces else 0))
+
+
+def read_upload(path: Path) -> bytes:
+    """The content of an uploaded file.
+
+    Raises:
+        UserError: it is gone, or over the limit.
+    """
+    return read_file(path, max_bytes=LIMITS.max_bytes)
 
 
 def safe_name(name: str, taken: Set[str]) -> str:
