@@ -26,10 +26,11 @@ MOST_STORED = 1_000_000_000
 _READ = re.compile(
     r"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/(assets|static|svelte)/.+"
     r"|/gradio_api/(info/?|openapi\.json|startup-events|upload_progress|queue/data|theme\.css"
-    r"|app_id/?|heartbeat/\w+|file=.+|call/\w+/\w+)"
+    r"|app_id/?|heartbeat/\w+|file=.+|call/(v2/)?\w+/\w+)"
 )
 _WRITE = re.compile(
-    r"/gradio_api/(upload|queue/join|run/predict|cancel|reset/?|component_server/?|call/\w+)"
+    r"/gradio_api/(upload|queue/join|run/predict|cancel|reset/?|component_server/?"
+    r"|call/(v2/)?\w+)"
 )
 _UPLOADS = ("/gradio_api/upload", "/gradio_api/component_server")
 _HEADERS = {
