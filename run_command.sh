@@ -27,6 +27,7 @@ job_table() {
     $row prepare           faces     "photographs to training pictures" facemeld prepare
     $row download          -         "list or fetch data and weights"    facemeld download
     $row export            export    "graphs that run without PyTorch"   facemeld export
+    $row ui                ui        "the studio: fuse in a browser"     facemeld ui
     $row import-stargan-v2 -         "official checkpoint to a model"    facemeld import-stargan-v2
     $row info              -         "what a model is and came from"     facemeld info
     $row presets           -         "list the training presets"         facemeld presets

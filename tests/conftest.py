@@ -5,10 +5,12 @@ The session's folders are for reading; a test that changes one copies it first.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from drawn_faces import write_faces
+from studio_process import Studio, end_studio, start_studio
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +29,15 @@ def projected_model(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> Pa
 def resnet_model(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> Path:
     """A model folder of 16 px with the paper's parts, which cannot guess domains."""
     return _untrained(tmp_path_factory.mktemp("models") / "resnet", faces, "resnet")
+
+
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """`facemeld ui`, running; all of its temporary files are gone in the end."""
+    running = start_studio(tmp_path_factory.mktemp("studio"))
+    yield running
+    end_studio(running)
+    assert list(running.folder.glob("facemeld-*")) == []
 
 
 def _untrained(folder: Path, faces: Path, style_encoder: str) -> Path:

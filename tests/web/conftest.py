@@ -1,4 +1,4 @@
-"""One studio for all tests of this folder, and a real Chromium."""
+"""A real Chromium."""
 
 from __future__ import annotations
 
@@ -7,17 +7,8 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from studio_process import Studio, end_studio, start_studio
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="session")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    running = start_studio(tmp_path_factory.mktemp("studio"))
-    yield running
-    end_studio(running)
-    assert list(running.folder.glob("facemeld-*")) == []
 
 
 @pytest.fixture(scope="session")

@@ -103,13 +103,12 @@ class AboutTab:
             gr.Dropdown(names, value=names[0], elem_id="about-model", visible=len(names) > 1),
             label="model",
         )
-        self.card = gr.Markdown(
-            self.text(names[0]), elem_id="card", elem_classes="card", padding=True
-        )
+        self.card = gr.Markdown(elem_id="card", elem_classes="card", padding=True)
 
-    def connect(self) -> None:
-        """Adds the listener."""
-        self.model.input(self.text, [self.model], [self.card], **QUICK)
+    def connect(self, tab: gr.Tab) -> None:
+        """Adds the listeners; the card comes when its tab is opened."""
+        for event in (tab.select, self.model.input):
+            event(self.text, [self.model], [self.card], **QUICK)
 
     def text(self, model: str) -> str:
         """The card with its pictures inside, after a line of what is known of any model."""

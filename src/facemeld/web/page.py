@@ -14,7 +14,7 @@ from facemeld.web.fuse_events import FuseEvents
 from facemeld.web.fuse_tab import build_fuse_tab
 from facemeld.web.keep import Keep
 from facemeld.web.model_tabs import AboutTab, CompareTab
-from facemeld.web.sessions import Session, Sessions
+from facemeld.web.sessions import MOST_SESSIONS, Session, Sessions
 from facemeld.web.words import LANGUAGES, Translator, preferred
 
 CLEARED_EVERY = 300  # seconds
@@ -51,15 +51,16 @@ def build_page(engine: Engine, sessions: Sessions) -> gr.Blocks:
                 explore_place = gr.Column()
             with words(gr.Tab("", id="compare"), label="tab_compare"):
                 compare_place = gr.Column()
-            with words(gr.Tab("", id="about"), label="tab_about"):
+            with words(gr.Tab("", id="about"), label="tab_about") as about_tab:
                 about = AboutTab(engine, words)
         keep = Keep(sessions, words, language)
         with explore_place:
             explore = ExploreTab(events, keep, words)
         with compare_place:
             compare = CompareTab(events, keep, words)
-        for part in (explore, compare, about):
-            part.connect()
+        explore.connect()
+        compare.connect()
+        about.connect(about_tab)
         events.connect(keep)
         explore_tab.select(
             with_session(sessions, explore.choices), [language], explore.choice_outputs, **QUICK
@@ -71,6 +72,8 @@ def build_page(engine: Engine, sessions: Sessions) -> gr.Blocks:
             sessions.drop(request.session_hash)
 
         page.unload(forget)
+    # Gradio keeps a copy of all components for each caller; its own limit is 10,000.
+    page.state_session_capacity = 2 * MOST_SESSIONS
     page.queue(max_size=MOST_WAITING, default_concurrency_limit=1, api_open=False)
     return page
 
