@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_portraits import photograph
 from PIL import Image, ImageDraw
 
+from facemeld.fusion.timing import Timing
 from facemeld.web.engine import Engine, Made
 from facemeld.web.portraits import Placing, Portrait, read_portrait, safe_name
 from facemeld.web.wishes import Wish
@@ -90,6 +92,28 @@ def test_the_same_picture(name, engine, portraits, command_line, tmp_path: Path)
         assert np.array_equal(again, one)
     if name != "third variation":  # told by its number among all
         assert (tmp_path / made.command.writes).read_bytes() == wanted
+
+
+def test_the_same_photograph(engine, portraits, command_line, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    photograph(np.array([[0.7, 0.1, 120], [-0.1, 0.7, 60]]), (420, 300)).save(buffer, "PNG")
+    found = read_portrait("crowd.png", buffer.getvalue(), engine.finder)
+    assert found.faces
+    moved = found.placed(Placing(face=1, across=0.04, turn=-6))
+    wish = Wish(model="tiny", weights=(1.0, 1.0), paste_back=True, size=64)
+    made = engine.fuse(moved, portraits[1:], wish)
+    assert made.image.size == (420, 300)
+    wanted = unpacked(made, tmp_path)
+    command_line(made.command.line)
+    assert (tmp_path / made.command.writes).read_bytes() == wanted
+
+
+def test_the_same_video(engine, portraits, command_line, tmp_path: Path) -> None:
+    wish, timing = Wish(model="tiny", strength=0.8, size=32), Timing(seconds=0.2, hold=0.0)
+    made = engine.film(portraits[0], portraits[1:], wish, timing, lambda done, total: None)
+    wanted = unpacked(made, tmp_path)
+    command_line(made.command.line)
+    assert (tmp_path / made.command.writes).read_bytes() == wanted
 
 
 def test_a_repeat_finds_the_files_of_the_archive(engine, portraits, command_line, tmp_path) -> None:

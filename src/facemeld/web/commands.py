@@ -11,6 +11,9 @@ from facemeld.fusion.inputs import Input
 from facemeld.fusion.looks import Looks
 from facemeld.fusion.request import Controls
 from facemeld.fusion.timing import Timing
+FUSED = "fused"
+"""The result in the archive, without its suffix."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Command:
@@ -59,6 +62,12 @@ def command_for(
         elif value is not True:
             words.append(str(value))
     return Command(shlex.join([*words, "--out", out]), writes)
+
+
+def repeat_command(model: str) -> Command:
+    """`facemeld fuse --repeat` for a result that knows where in a photograph its face was."""
+    words = ["facemeld", "fuse", "--repeat", f"{FUSED}.png", "--model", model]
+    return Command(shlex.join([*words, "--out", "result.png"]), "result.png")
 
 
 def _unusual(*settings: Controls | Timing | None) -> Iterator[tuple[str, object]]:

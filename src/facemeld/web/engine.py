@@ -19,13 +19,14 @@ from PIL import Image
 
 from facemeld.errors import UserError
 from facemeld.faces.detect import FaceFinder
+from facemeld.faces.paste import paste_back
 from facemeld.fusion.pipeline import FusionPipeline
 from facemeld.fusion.timing import Timing
 from facemeld.fusion.video import walk
 from facemeld.images.read import centre_square
 from facemeld.images.video_write import write_video
 from facemeld.images.write import encode_picture
-from facemeld.web.commands import Command, command_for
+from facemeld.web.commands import FUSED, Command, command_for, repeat_command
 from facemeld.web.portraits import Portrait
 from facemeld.web.wishes import PAINTED, Wish, controls_of, looks_of, painted_file
 
@@ -72,8 +73,10 @@ class Made:
     @cached_property
     def kit(self) -> bytes:
         """A zip archive: the result, the files that it was made of, its settings, the command."""
-        files = {f"fused{self.suffix}": self.file}
-        files |= dict(portrait.file for portrait in (self.source, *self.references))
+        files = {FUSED + self.suffix: self.file}
+        back = self.wish.paste_back and self.video is None
+        files |= dict([(self.source.name, self.source.content) if back else self.source.file])
+        files |= dict(portrait.file for portrait in self.references)
         if self.wish.painted_from and self.wish.painted is not None:
             files[PAINTED] = painted_file(self.wish)
         files["settings.json"] = self.settings_file
@@ -166,11 +169,19 @@ class Engine:
             UserError: the wish cannot be granted.
         """
         pipe = self.pipe(wish.model)
-        given, looks, controls = source.as_input, looks_of(references, wish), controls_of(wish)
+        given = source.as_face if wish.paste_back else source.as_input
+        looks, controls = looks_of(references, wish), controls_of(wish)
         result = pipe.fuse([given], looks, controls)
         image, settings = result.images[0], result.settings[0]
-        before = centre_square(given.image, image.width)
-        command = command_for(wish.model, given, looks, controls)
+        if wish.paste_back:
+            # As the command line's --paste-back does, which would look for the face anew.
+            image = paste_back(source.photograph, image, source.how)
+            face = source.in_photograph.settings()
+            settings = settings | {"aligned": [face], "paste_back": True}
+            before, command = source.photograph, repeat_command(wish.model)
+        else:
+            before = centre_square(given.image, image.width)
+            command = command_for(wish.model, given, looks, controls)
         return Made(
             image=image,
             before=before,

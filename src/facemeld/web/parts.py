@@ -12,6 +12,7 @@ from PIL import Image
 from facemeld.images.write import encode_picture
 
 _PREVIEW_QUALITY = 90
+_PREVIEW_SIDE = 1024  # pixels
 
 
 class Upload(gr.Image):
@@ -42,6 +43,9 @@ def upload(**options) -> Upload:
 
 def preview(image: Image.Image) -> str:
     """An image as an address that holds it: nothing is written for a look at it."""
+    if max(image.size) > _PREVIEW_SIDE:
+        image = image.copy()
+        image.thumbnail((_PREVIEW_SIDE, _PREVIEW_SIDE))
     content = encode_picture(image, "WEBP", settings=None, quality=_PREVIEW_QUALITY)
     return "data:image/webp;base64," + base64.b64encode(content).decode()
 

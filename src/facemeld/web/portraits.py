@@ -17,6 +17,7 @@ from facemeld.faces.align import Alignment, aligned, alignment, centre
 from facemeld.faces.detect import FaceDetection, FaceFinder
 from facemeld.faces.geometry import shifted
 from facemeld.fusion.inputs import Input
+from facemeld.fusion.photographs import AlignedFace
 from facemeld.images.read import PictureLimits, read_file, read_picture
 from facemeld.images.write import encode_photograph
 
@@ -106,6 +107,16 @@ class Portrait:
         name, content = self.file
         image = self.photograph if self.whole else self.aligned
         return Input(image, name, hashlib.sha256(content).hexdigest())
+
+    @cached_property
+    def in_photograph(self) -> AlignedFace:
+        """The face with the place that it has in the picture, to be put back there."""
+        return AlignedFace(Path(self.name), max(self.placing.face, 1), self.aligned, self.how)
+
+    @cached_property
+    def as_face(self) -> Input:
+        """The aligned face, with the name and hash of the picture that it was found in."""
+        return Input(self.aligned, self.name, hashlib.sha256(self.content).hexdigest())
 
 
 def read_portrait(
