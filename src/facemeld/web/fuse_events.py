@@ -241,7 +241,7 @@ class FuseEvents:
         for n in range(1, MOST_REFERENCES + 1):
             label = say("no_weight_n", language, n=n)
             if n <= count:
-                label = say("weight_n", language, n=n, name=references[n - 1].name)
+                label = say("weight_n", language, name=references[n - 1].name)
             value = {} if weights is None else {"value": weights[n - 1]}
             sliders.append(gr.update(label=label, **value))
         dropdowns = []
@@ -255,7 +255,9 @@ class FuseEvents:
         who = [(say("source", language), 0)] if source else []
         who += [(say("reference_n", language, n=n), n) for n in range(1, count + 1)]
         canvas = self.canvas(session, language) if painter else gr.skip()
-        return [seen, *rows, *thumbs, *sliders, *dropdowns, canvas, gr.update(choices=who)]
+        first = {"value": 0} if painter and source else {}
+        shown = gr.update(choices=who, **first)
+        return [seen, *rows, *thumbs, *sliders, *dropdowns, canvas, shown]
 
     def canvas(self, session: Session, language: str) -> dict:
         """The value of the part to paint on."""

@@ -81,13 +81,13 @@ def build_fuse_tab(engine: Engine, words: Translator) -> FuseTab:
     with gr.Row(elem_id="panels", equal_height=False):
         with gr.Column(scale=1, min_width=300):
             _look_panel(tab, words)
-            _latent_panel(tab, words)
         with gr.Column(scale=1, min_width=300):
+            _correction_panel(tab, words)
             _places_panel(tab, words)
             _levels_panel(tab, words)
+            _latent_panel(tab, words)
         with gr.Column(scale=1, min_width=300):
             _shape_panel(tab, words)
-            _correction_panel(tab, words)
     return tab
 
 
@@ -136,10 +136,10 @@ def _result_card(tab: FuseTab, words: Translator) -> None:
     tab.status = gr.HTML(elem_id="status", padding=False)
     with gr.Row(elem_classes="actions"):
         tab.fuse = words(
-            gr.Button(variant="primary", elem_id="fuse", scale=2, min_width=100), value="fuse"
+            gr.Button(variant="primary", elem_id="fuse", scale=2, min_width=84), value="fuse"
         )
-        tab.keep = words(gr.Button(elem_id="keep", scale=1, min_width=100), value="fuse_keep")
-        tab.stop = words(gr.Button(elem_id="stop", scale=0, min_width=80), value="stop")
+        tab.keep = words(gr.Button(elem_id="keep", scale=1, min_width=70), value="fuse_keep")
+        tab.stop = words(gr.Button(elem_id="stop", scale=0, min_width=64), value="stop")
     tab.controls["strength"] = words(
         gr.Slider(0, 1, 1, step=0.01, elem_id="strength", buttons=[]),
         label="strength",

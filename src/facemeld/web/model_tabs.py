@@ -103,7 +103,7 @@ class AboutTab:
             gr.Dropdown(names, value=names[0], elem_id="about-model", visible=len(names) > 1),
             label="model",
         )
-        self.card = gr.Markdown(elem_id="card", elem_classes="card", padding=True)
+        self.card = gr.Markdown(elem_id="card", elem_classes="card")
 
     def connect(self, tab: gr.Tab) -> None:
         """Adds the listeners; the card comes when its tab is opened."""

@@ -48,9 +48,9 @@ def build_page(engine: Engine, sessions: Sessions) -> gr.Blocks:
                 tab = build_fuse_tab(engine, words)
             events = FuseEvents(engine, sessions, tab, language)
             with words(gr.Tab("", id="explore"), label="tab_explore") as explore_tab:
-                explore_place = gr.Column()
+                explore_place = gr.Column(elem_classes="card")
             with words(gr.Tab("", id="compare"), label="tab_compare"):
-                compare_place = gr.Column()
+                compare_place = gr.Column(elem_classes="card")
             with words(gr.Tab("", id="about"), label="tab_about") as about_tab:
                 about = AboutTab(engine, words)
         keep = Keep(sessions, words, language)
@@ -100,7 +100,7 @@ def _translate(
     explore: ExploreTab,
 ) -> None:
     outputs = [*words.components, *events.choice_outputs, *events.picture_outputs]
-    outputs += [*explore.choice_outputs, events.tab.result]
+    outputs += [*explore.choice_outputs, *events.result_outputs]
 
     def texts(session: Session, spoken: str, model: str) -> Sequence:
         latest = session.latest
@@ -111,6 +111,7 @@ def _translate(
             *events.pictures(session, spoken, painter=session.painted is None),
             *explore.choices(session, spoken),
             result,
+            "",
         ]
 
     language.input(
