@@ -125,7 +125,12 @@ def test_requests_name_no_files_of_the_machine(studio: Studio, route: str, path:
 
 
 def test_an_uploads_name_leads_nowhere(studio: Studio) -> None:
-    for name in ("../../../escaped.png", "/escaped.png", "..\\\\escaped.png", "a/../../escaped.png"):
+    for name in (
+        "../../../escaped.png",
+        "/escaped.png",
+        "..\\\\escaped.png",
+        "a/../../escaped.png",
+    ):
         kept = Path(uploaded(studio, name, CAT)).resolve()
         assert kept.is_relative_to(studio.folder.resolve())
     found = [p for p in studio.folder.rglob("*escaped*") if p.is_file()]

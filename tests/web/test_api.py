@@ -24,7 +24,11 @@ FACES = {path.stem: path for path in bundled_faces()}
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A folder with the pictures that the examples name."""
-    for name, face in (("me", "woman_astronaut"), ("cat", "cat_chelsea"), ("tiger", "dog_generated")):
+    for name, face in (
+        ("me", "woman_astronaut"),
+        ("cat", "cat_chelsea"),
+        ("tiger", "dog_generated"),
+    ):
         with Image.open(FACES[face]) as picture:
             picture.convert("RGB").save(tmp_path / f"{name}.jpg", quality=95)
     return tmp_path

@@ -101,7 +101,7 @@ class Api:
         align: bool = False,
         model: str | None = None,
     ) -> FileData:
-        """A sheet: every source (rows) with the look of every reference (columns), as a PNG file."""
+        """A sheet as a PNG file: every source (rows) with the look of every reference (columns)."""
         rows, columns = self._portraits(sources, align), self._portraits(references, align)
         with self.engine.job():
             sheet = self.engine.pipe(self._model(model)).grid(
@@ -184,5 +184,3 @@ def _file(name: str, content: bytes) -> dict:
         "size": len(content),
         "meta": {"_type": "gradio.FileData"},
     }
-
-

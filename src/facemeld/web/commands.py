@@ -11,6 +11,7 @@ from facemeld.fusion.inputs import Input
 from facemeld.fusion.looks import Looks
 from facemeld.fusion.request import Controls
 from facemeld.fusion.timing import Timing
+
 FUSED = "fused"
 """The result in the archive, without its suffix."""
 

@@ -20,6 +20,7 @@ from facemeld.web.fuse_events import FuseEvents
 from facemeld.web.keep import Keep
 from facemeld.web.portraits import Portrait, read_portrait
 from facemeld.web.sessions import Session
+from facemeld.web.tabs import buttons, gallery, progress, stop
 from facemeld.web.wishes import Wish
 from facemeld.web.words import Translator, say
 
@@ -114,9 +115,9 @@ class ExploreTab:
             self.columns = words(
                 gr.Dropdown([], multiselect=True, elem_id="grid-columns"), label="grid_columns"
             )
-        self.grid_make, self.grid_stop = _buttons(words, "grid_make", "grid-make")
+        self.grid_make, self.grid_stop = buttons(words, "grid_make", "grid-make")
         self.grid_status = gr.HTML(elem_classes="status", elem_id="grid-status", padding=False)
-        self.grid = words(_gallery("grid"), label="grid_sheet")
+        self.grid = words(gallery("grid"), label="grid_sheet")
 
     def _video(self, words: Translator) -> None:
         words(gr.HTML(elem_classes="hint", padding=False), value="video_help")
@@ -126,7 +127,7 @@ class ExploreTab:
                 label="video_seconds",
             )
             self.loop = words(gr.Checkbox(True, elem_id="video-loop"), label="video_loop")
-        self.video_make, self.video_stop = _buttons(words, "video_make", "video-make")
+        self.video_make, self.video_stop = buttons(words, "video_make", "video-make")
         self.video_status = gr.HTML(elem_classes="status", elem_id="video-status", padding=False)
 
     def _variations(self, words: Translator) -> None:
@@ -135,13 +136,13 @@ class ExploreTab:
             gr.Slider(2, 24, 8, step=1, buttons=[], elem_id="variations-count"),
             label="variations_count",
         )
-        self.variations_make, self.variations_stop = _buttons(
+        self.variations_make, self.variations_stop = buttons(
             words, "variations_make", "variations-make"
         )
         self.variations_status = gr.HTML(
             elem_classes="status", elem_id="variations-status", padding=False
         )
-        self.variations = words(_gallery("variations"), label="variations_title")
+        self.variations = words(gallery("variations"), label="variations_title")
 
     def _job(self, button: gr.Button, function: Callable, inputs: Sequence, outputs: Sequence):
         return button.click(
@@ -185,7 +186,7 @@ class ExploreTab:
         with self.fuse.job(session) as check:
             for source, look in pairs:
                 check()
-                yield [_progress(language, len(made), len(pairs)), gr.skip()]
+                yield [progress(language, len(made), len(pairs)), gr.skip()]
                 made.append(self.fuse.engine.fuse(source, [look], wish))
         session.grid = made
         cells: list = []
@@ -241,7 +242,7 @@ class ExploreTab:
             try:
                 for told in _reported(work):
                     if isinstance(told, tuple):
-                        yield [_progress(language, *told), *same]
+                        yield [progress(language, *told), *same]
             finally:
                 abandoned.set()
         session.keep(told)
@@ -257,7 +258,7 @@ class ExploreTab:
         with self.fuse.job(session) as check:
             for number in range(1, int(count) + 1):
                 check()
-                yield [_progress(language, number - 1, int(count)), gr.skip()]
+                yield [progress(language, number - 1, int(count)), gr.skip()]
                 varied = replace(wish, variation=number)
                 made.append(self.fuse.engine.fuse(session.source, session.references, varied))
         session.variations = made
@@ -269,39 +270,6 @@ class ExploreTab:
         wish: Wish = session.variations[chosen.index].wish
         said = say("picked", language, n=wish.variation)
         return [said, gr.update(value=wish.variation), gr.update(value=wish.variation_angle)]
-
-
-def stop(session: Session, language: str) -> None:
-    """Whatever runs for this tab ends at its next piece."""
-    session.stops += 1
-
-
-def _buttons(words: Translator, label: str, name: str) -> tuple[gr.Button, gr.Button]:
-    with gr.Row(elem_classes="actions"):
-        make = words(gr.Button(variant="primary", elem_id=name, scale=0, min_width=180), value=label)
-        end = words(gr.Button(elem_id=f"{name}-stop", scale=0, min_width=90), value="stop")
-    return make, end
-
-
-def _gallery(name: str) -> gr.Gallery:
-    return gr.Gallery(
-        columns=6,
-        allow_preview=False,
-        object_fit="cover",
-        buttons=[],
-        interactive=False,
-        visible=False,
-        elem_id=name,
-        elem_classes="cells",
-        container=False,
-        fit_columns=False,
-        height="auto",
-    )
-
-
-def _progress(language: str, done: int, total: int | None) -> str:
-    text = say("working", language, done=done, total=total)
-    return f'{text} <progress max="{total}" value="{done}" aria-label="{text}"></progress>'
 
 
 def _blank():

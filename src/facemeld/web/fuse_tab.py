@@ -65,9 +65,7 @@ def build_fuse_tab(engine: Engine, words: Translator) -> FuseTab:
     models = list(engine.models)
     tab = FuseTab(
         words(
-            gr.Dropdown(
-                models, value=models[0], visible=len(models) > 1, elem_id="model", scale=0
-            ),
+            gr.Dropdown(models, value=models[0], visible=len(models) > 1, elem_id="model", scale=0),
             label="model",
         )
     )
@@ -253,7 +251,10 @@ def _latent_panel(tab: FuseTab, words: Translator) -> None:
 def _shape_panel(tab: FuseTab, words: Translator) -> None:
     with _panel(words, "controls_shape", opened=True):
         tab.controls["size"] = words(
-            gr.Dropdown([(str(side), side) for side in (0, *SIZES)], value=SIZES[0], elem_id="size"), label="size"
+            gr.Dropdown(
+                [(str(side), side) for side in (0, *SIZES)], value=SIZES[0], elem_id="size"
+            ),
+            label="size",
         )
         tab.controls["paste_back"] = words(gr.Checkbox(elem_id="paste_back"), label="paste_back")
         tab.controls["second_source"] = _reference_choice(words, "second_source")

@@ -103,7 +103,10 @@ class Keep:
             return restore(session, language, session.kept[number])
 
         return self.again.click(
-            with_session(self.sessions, again), [self.language, self.number], list(restored), **QUICK
+            with_session(self.sessions, again),
+            [self.language, self.number],
+            list(restored),
+            **QUICK,
         )
 
     def updates(self, session: Session, language: str) -> list:
@@ -149,5 +152,3 @@ def stored(name: str, content: bytes) -> str:
     path = Path(mkdtemp(dir=gr.utils.get_upload_folder())) / name
     path.write_bytes(content)
     return str(path)
-
-

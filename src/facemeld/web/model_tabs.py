@@ -15,10 +15,10 @@ from facemeld.images.read import SUFFIXES
 from facemeld.networks.model_folder import read_network_config
 from facemeld.web.engine import Engine
 from facemeld.web.events import QUEUED, QUICK, needs, warn, with_session
-from facemeld.web.explore_tab import _buttons, _gallery, _progress, stop
 from facemeld.web.fuse_events import FuseEvents
 from facemeld.web.keep import Keep
 from facemeld.web.sessions import Session
+from facemeld.web.tabs import buttons, gallery, progress, stop
 from facemeld.web.words import Translator, say, tell
 
 _LARGEST_CARD = 200_000  # bytes
@@ -43,9 +43,9 @@ class CompareTab:
         self.models = words(
             gr.CheckboxGroup(names, value=names, elem_id="compare-models"), label="compare_models"
         )
-        self.make, self.end = _buttons(words, "compare_make", "compare-make")
+        self.make, self.end = buttons(words, "compare_make", "compare-make")
         self.status = gr.HTML(elem_classes="status", padding=False, elem_id="compare-status")
-        self.gallery = words(_gallery("compared"), label="compare_gallery")
+        self.gallery = words(gallery("compared"), label="compare_gallery")
 
     def connect(self) -> None:
         """Adds the listeners."""
@@ -71,7 +71,7 @@ class CompareTab:
         with self.fuse.job(session) as check:
             for done, model in enumerate(models):
                 check()
-                yield [_progress(language, done, len(models)), gr.skip()]
+                yield [progress(language, done, len(models)), gr.skip()]
                 own = replace(wish, model=model)
                 try:
                     made.append(self.fuse.engine.fuse(session.source, session.references, own))

@@ -23,7 +23,8 @@ MOST_WAITING = 32
 
 _LOGO = """<svg viewBox="0 0 40 40" width="34" height="34" aria-hidden="true">
 <defs><linearGradient id="m" x1="0" y1="0" x2="1" y2="1">
-<stop offset="0" stop-color="#0f8b8d"/><stop offset="1" stop-color="#e4734f"/></linearGradient></defs>
+<stop offset="0" stop-color="#0f8b8d"/>
+<stop offset="1" stop-color="#e4734f"/></linearGradient></defs>
 <circle cx="15" cy="20" r="12" fill="none" stroke="url(#m)" stroke-width="3.4"/>
 <circle cx="25" cy="20" r="12" fill="none" stroke="url(#m)" stroke-width="3.4" opacity=".85"/></svg>
 <h1>facemeld</h1>"""

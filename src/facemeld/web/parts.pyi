@@ -13,8 +13,6 @@ from facemeld.images.write import encode_picture
 
 _PREVIEW_QUALITY = 90
 
-from gradio.events import Dependency
-
 class Upload(gr.Image):
     """A place for one picture.
 
@@ -34,12 +32,10 @@ class Upload(gr.Image):
         from gradio.components import Timer
         from gradio.components.base import Component
 
-
 def preview(image: Image.Image) -> str:
     """An image as an address that holds it: nothing is written for a look at it."""
     content = encode_picture(image, "WEBP", settings=None, quality=_PREVIEW_QUALITY)
     return "data:image/webp;base64," + base64.b64encode(content).decode()
-
 
 def thumbnail(image: Image.Image | None, text: str) -> str:
     """A small picture with a caption, as HTML."""
@@ -51,7 +47,6 @@ def thumbnail(image: Image.Image | None, text: str) -> str:
         f"<figcaption>{text}</figcaption></figure>"
     )
 
-
 def guided(image: Image.Image, marks: list[tuple[float, float]], text: str) -> str:
     """A picture with marks at places in shares of its side, as HTML."""
     dots = "".join(f'<circle cx="{100 * x:.1f}" cy="{100 * y:.1f}" r="2.2"/>' for x, y in marks)
@@ -60,18 +55,15 @@ def guided(image: Image.Image, marks: list[tuple[float, float]], text: str) -> s
         f'<svg viewBox="0 0 100 100" aria-hidden="true">{dots}</svg></div>'
     )
 
-
 def comparison(before: Image.Image, after: Image.Image, texts: dict[str, str]) -> dict:
     """The value of a ``before_after`` part."""
     return {"before": preview(before), "after": preview(after), **texts}
-
 
 def before_after(**options) -> gr.HTML:
     """Two pictures in one place, with a slider between them that the keyboard moves, too."""
     return gr.HTML(
         html_template=_BEFORE_AFTER, js_on_load=_BEFORE_AFTER_JS, apply_default_css=False, **options
     )
-
 
 _BEFORE_AFTER = """${value && value.after ? `
 <div class="compare">
@@ -96,13 +88,11 @@ watch('value', () => {
 });
 """
 
-
 def painter(**options) -> gr.HTML:
     """A picture to paint on: the value's ``mask`` becomes a PNG, white where it was painted."""
     return gr.HTML(
         html_template=_PAINTER, js_on_load=_PAINTER_JS, apply_default_css=False, **options
     )
-
 
 _PAINTER = """${value && value.picture ? `
 <div class="painter">

@@ -1,4 +1,4 @@
-"""A picture as the page holds it: what was uploaded, where its faces are, which is taken and how."""
+"""A picture as the page holds it: what was sent, its faces, which of them is taken and how."""
 
 from __future__ import annotations
 
