@@ -26,8 +26,11 @@ class Upload(gr.Image):
         if payload is None or not payload.path:
             return None
         return payload.orig_name or "picture.png", Path(payload.path)
-    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
