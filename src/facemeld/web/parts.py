@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import html
+from abc import ABCMeta
 from pathlib import Path
 
 import gradio as gr
+from gradio.component_meta import ComponentMeta
 from PIL import Image
 
 from facemeld.images.write import encode_picture
@@ -15,19 +17,20 @@ _PREVIEW_QUALITY = 90
 _PREVIEW_SIDE = 1024  # pixels
 
 
-class Upload(gr.Image):
-    """A place for one picture.
+def _sent(self, payload) -> tuple[str, Path] | None:
+    """The sender's name for the file, and where it is; Gradio would decode it itself."""
+    if payload is None or not payload.path:
+        return None
+    return payload.orig_name or "picture.png", Path(payload.path)
 
-    The function gets the path of what was sent, whatever it is: Gradio would decode it itself.
-    """
 
-    is_template = True  # for Gradio: looks like its parent
-
-    def preprocess(self, payload) -> tuple[str, Path] | None:
-        """The sender's name for the file, and where it is."""
-        if payload is None or not payload.path:
-            return None
-        return payload.orig_name or "picture.png", Path(payload.path)
+# A place for one picture. Made without Gradio's own step, which writes a .pyi file beside this one.
+Upload = ABCMeta.__new__(
+    ComponentMeta,
+    "Upload",
+    (gr.Image,),
+    {"__module__": __name__, "is_template": True, "preprocess": _sent},
+)
 
 
 def upload(**options) -> Upload:
