@@ -120,6 +120,10 @@ class FaceFinder:
         """
         single = copy(self)
         single.kind = kind
+        if kind != "human" and self._heads:
+            single._yunet = None
+        elif kind == "human" and self._yunet:
+            single._heads = None
         names = () if kind == "human" and self._yunet else (kind,)
         single._cascades = {name: c for name, c in self._cascades.items() if name in names}
         return single
