@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -29,10 +30,9 @@ def placed(side: float, x: float, y: float, degrees: float = 0.0) -> np.ndarray:
     return np.column_stack([turn, np.array([x, y]) + side / 2 - turn @ (128, 128)])
 
 
-@pytest.mark.parametrize("kind", ["human", "auto"])
-def test_finds_the_points_of_a_face_in_a_photograph(kind):
+def test_finds_the_points_of_a_face_in_a_photograph(finder):
     matrix = placed(220, 300, 150)
-    (face,) = select(FaceFinder(kind).find(photograph(matrix, (600, 400))), "largest")
+    (face,) = select(finder.find(photograph(matrix, (600, 400))), "largest")
     known = transform(matrix, EYES_AND_MOUTH * 256)
     assert face.kind == "human" and 0 < face.score <= 1
     assert np.linalg.norm(np.array(face.points) - known, axis=1).mean() < 0.06 * 220
@@ -55,7 +55,8 @@ def test_finds_the_same_face_in_a_huge_and_in_a_tiny_picture(finder):
         assert np.linalg.norm(np.array(face.points) - known, axis=1).mean() < 0.07 * side
 
 
-def test_what_yunet_does_not_see_is_no_person():
+def test_what_yunet_does_not_see_is_no_person(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     finder = FaceFinder("auto")
     scene = photograph(placed(220, 300, 150), (600, 400))
     assert [face.kind for face in finder.find(scene)] == ["human"]
@@ -118,10 +119,12 @@ def test_an_aligner_for_other_processes():
     assert make()(Image.new("RGB", (90, 90))) is None
 
 
-def test_mistakes_are_told():
+def test_mistakes_are_told(monkeypatch):
     with pytest.raises(UserError, match="no kind of face is called 'animl'") as caught:
         FaceFinder("animl")
     assert "animal" in caught.value.fix
+    assert FaceFinder("auto").missing == ["yunet"]
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match="anime-cascade"):
         FaceFinder("anime")
     assert set(FaceFinder("auto").missing) == {"yunet", "anime-cascade"}

@@ -1,8 +1,8 @@
 """Faces of people, animals and anime characters in a picture: box, five points, score and kind.
 
-YuNet, made for people, also finds many animals and drawn faces, with less certainty; cascades say
-which kind a face is, and find animals and drawings that YuNet misses. Without YuNet's file
-OpenCV's own cascade finds people. What each detector finds, measured, is in docs/data.md.
+YuNet finds people; a network of our own, which needs onnxruntime, finds animals and drawn faces
+and says which kind a face is. Without YuNet's file or onnxruntime cascades stand in. What is found,
+measured, is in docs/data.md.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from PIL import Image
 from facemeld.data.catalogue import find_weights
 from facemeld.errors import UserError, did_you_mean
 from facemeld.faces.geometry import similarity, transform
+from facemeld.faces.heads import Head, HeadFinder
 from facemeld.faces.opencv import Cascade, EyePair, Find, YuNet, own_cascade
 from facemeld.faces.templates import KINDS
 
@@ -28,6 +30,7 @@ AUTO = "auto"
 _YUNET_LEAST = 0.5
 _HUMAN_LEAST = 0.7
 _HUMAN_CERTAIN = 0.9
+_HEAD_LEAST = 0.6
 _CASCADE_LEAST = {"human": 3.5, "animal": 0.8, "anime": 1.0}
 _FILES = {
     "human": "haarcascade_frontalface_default.xml",
@@ -67,18 +70,9 @@ class FaceDetection:
         return self.box[2] * self.box[3]
 
 
-@dataclass
-class _Group:
-    """What several detectors found in one place, by detector; at least one."""
-
-    yunet: Find | None = None
-    human: Find | None = None
-    animal: Find | None = None
-    anime: Find | None = None
-
-    def weight(self, name: str) -> float:
-        find = getattr(self, name)
-        return find.weight if find is not None else 0.0
+_Group = dict[str, Find]
+"""What several detectors found in one place, by detector: yunet; human, animal or anime for that
+cascade; network human and so on for our network."""
 
 
 class FaceFinder:
@@ -97,21 +91,25 @@ class FaceFinder:
         self.kind = kind
         self.missing: list[str] = []
         """Detectors that were not found, so that fewer faces are."""
-        yunet = self._optional("yunet", weights_dir)
+        with_heads = kind != "human" and find_spec("onnxruntime") is not None
+        self._heads = HeadFinder(least=_HEAD_LEAST) if with_heads else None
+        alone = with_heads and kind != AUTO
+        yunet = None if alone else self._optional("yunet", weights_dir)
         self._yunet = YuNet(yunet, least=_YUNET_LEAST) if yunet else None
-        files: dict[str, Path | str | None] = {"animal": own_cascade(_FILES["animal"])}
-        if kind == AUTO or yunet is None:
+        files: dict[str, Path | str | None] = {}
+        if yunet is None or (kind == AUTO and not with_heads):
             files["human"] = own_cascade(_FILES["human"])
-        if kind == "anime":
+        if not with_heads:
+            files["animal"] = own_cascade(_FILES["animal"])
+        if kind == "anime" and not with_heads:
             files["anime"] = find_weights("anime-cascade", weights_dir)
-        elif kind == AUTO:
+        elif kind == AUTO and not with_heads:
             files["anime"] = self._optional("anime-cascade", weights_dir)
         self._cascades = {
             name: Cascade(path, least=_CASCADE_LEAST[name])
             for name, path in files.items()
             if path is not None and kind in (name, AUTO)
         }
-
         self._eyes = EyePair()
 
     def only(self, kind: str) -> FaceFinder:
@@ -122,6 +120,10 @@ class FaceFinder:
         """
         single = copy(self)
         single.kind = kind
+        if kind != "human" and self._heads:
+            single._yunet = None
+        elif kind == "human" and self._yunet:
+            single._heads = None
         names = () if kind == "human" and self._yunet else (kind,)
         single._cascades = {name: c for name, c in self._cascades.items() if name in names}
         return single
@@ -152,7 +154,9 @@ class FaceFinder:
             pixels = cv2.copyMakeBorder(pixels, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
         faces = []
         for group in self._groups(pixels):
-            kind = _kind_of(group) if self.kind == AUTO else self.kind
+            kind = self.kind
+            if kind == AUTO:
+                kind = _kind_by_network(group) if self._heads else _kind_by_cascades(group)
             if (chosen := _chosen(group, kind)) is None:
                 continue
             find, score, points = chosen
@@ -183,6 +187,9 @@ class FaceFinder:
 
     def _groups(self, pixels: np.ndarray) -> list[_Group]:
         finds = [("yunet", find) for find in self._yunet(pixels)] if self._yunet else []
+        if self._heads:
+            heads = [h for h in self._heads(pixels) if self.kind in (h.kind, AUTO)]
+            finds += [(f"network {head.kind}", _boxed(head)) for head in heads]
         for name, cascade in self._cascades.items():
             finds += [(name, find) for find in cascade(pixels)]
         groups: list[_Group] = []
@@ -190,16 +197,15 @@ class FaceFinder:
         for name, find in sorted(finds, key=lambda f: -_certainty(*f)):
             group = next((g for g, p in zip(groups, places) if _same_face(find, p)), None)
             if group is None:
-                groups.append(group := _Group())
+                groups.append(group := {})
                 places.append(find)
-            if getattr(group, name) is None:
-                setattr(group, name, find)
+            group.setdefault(name, find)
         if self._yunet is not None:
             # OpenCV's cascade sees people in fur; YuNet hardly misses one.
             for group in groups:
-                if group.yunet is None:
-                    group.human = None
-        return groups
+                if "yunet" not in group:
+                    group.pop("human", None)
+        return [group for group in groups if group]
 
 
 def check_kind(kind: str) -> None:
@@ -225,9 +231,17 @@ def select(faces: Sequence[FaceDetection], which: str) -> list[FaceDetection]:
 
 def _certainty(name: str, find: Find) -> float:
     """0 to 1, to compare detectors by: half where a cascade is as sure as it must be."""
-    if name == "yunet":
+    if name not in _CASCADE_LEAST:
         return find.weight
     return find.weight / (find.weight + _CASCADE_LEAST[name])
+
+
+def _boxed(head: Head) -> Find:
+    """A head as the cascades give one, with a box around it."""
+    points = head.all_points()
+    corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float)
+    box = transform(similarity(np.array(_IN_BOX[head.kind]), points), corners)
+    return Find(box, head.weight, points)
 
 
 def _same_face(a: Find, b: Find) -> bool:
@@ -236,14 +250,21 @@ def _same_face(a: Find, b: Find) -> bool:
     return near and small > _SAME_SIZE * large
 
 
-def _kind_of(group: _Group) -> str:
+def _kind_by_network(group: _Group) -> str:
+    """What our network is surest of; what only YuNet or OpenCV's cascade of people saw is human."""
+    seen = {kind: group[f"network {kind}"].weight for kind in KINDS if f"network {kind}" in group}
+    return max(seen, key=lambda kind: seen[kind]) if seen else "human"
+
+
+def _kind_by_cascades(group: _Group) -> str:
     """YuNet is surest with people; between drawings and animals their cascades decide.
 
     Of 70 faces of each training domain, as far as they were found, this took 138 of 140 people,
     108 of 114 animals and 62 of 67 drawn faces for what they are.
     """
-    yunet, human = group.weight("yunet"), group.weight("human")
-    anime, animal = group.weight("anime"), group.weight("animal")
+    yunet, human, animal, anime = (
+        group[name].weight if name in group else 0.0 for name in ("yunet", *KINDS)
+    )
     if yunet >= _HUMAN_CERTAIN and (human or not anime):
         return "human"
     if human >= 2 * _CASCADE_LEAST["human"]:
@@ -257,16 +278,12 @@ def _kind_of(group: _Group) -> str:
 
 def _chosen(group: _Group, kind: str) -> tuple[Find, float, np.ndarray | None] | None:
     """The box to take, its score, and the points if they were seen; None if it is no such face."""
-    yunet = group.yunet
-    if kind == "human":
-        if yunet is not None and yunet.weight >= _HUMAN_LEAST:
-            return yunet, yunet.weight, yunet.points
-        find = group.human
-    else:
-        find = getattr(group, kind)
-        if yunet is not None:
-            score = max(yunet.weight, _certainty(kind, find) if find is not None else 0.0)
-            return (find or yunet), score, yunet.points
-    if find is None:
-        return None
-    return find, _certainty(kind, find), None
+    yunet, cascade, network = (group.get(name) for name in ("yunet", kind, f"network {kind}"))
+    if kind == "human" and yunet is not None and yunet.weight < _HUMAN_LEAST:
+        yunet = None
+    score = max(_certainty(name, find) for name, find in group.items())
+    if network is not None and (kind != "human" or yunet is None):
+        return network, score, network.points
+    if yunet is not None:
+        return (cascade if cascade is not None and kind != "human" else yunet), score, yunet.points
+    return (cascade, score, None) if cascade is not None else None
