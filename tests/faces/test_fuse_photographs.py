@@ -20,6 +20,7 @@ from facemeld.fusion.inputs import Input
 from facemeld.fusion.pipeline import FusionPipeline
 from facemeld.fusion.regions import FACE_PARTS
 from facemeld.fusion.skip_masks import load_masker
+from facemeld.fusion.torch_backend import TorchBackend
 from facemeld.images import is_marked_synthetic, read_picture, read_settings
 from facemeld.networks.bundle import Networks
 
@@ -123,7 +124,7 @@ def masked_model() -> Networks:
 
 
 def test_a_masked_model_gets_masks_or_says_what_it_lacks(tmp_path, monkeypatch):
-    pipe = FusionPipeline(masked_model(), weights_dir=tmp_path)
+    pipe = FusionPipeline(TorchBackend(masked_model()), weights_dir=tmp_path)
     with pytest.raises(UserError, match="no landmark network is at hand") as caught:
         pipe([portrait(64)], [portrait(64)], domain="a")
     assert "wing" in caught.value.fix and "openseeface" in caught.value.fix
@@ -134,7 +135,7 @@ def test_a_masked_model_gets_masks_or_says_what_it_lacks(tmp_path, monkeypatch):
         return torch.ones(len(pictures), 2, 256, 256)
 
     plain = pipe.translate(pipe.prepare([portrait(64)]), torch.zeros(1, 64))
-    monkeypatch.setattr("facemeld.fusion.pipeline.load_masker", lambda weights_dir: masker)
+    monkeypatch.setattr("facemeld.fusion.skip_masks.load_masker", lambda weights_dir: masker)
     fused = pipe([portrait(64)] * 2, [portrait(64)], domain="a").images
     assert asked == [(1, 3, 32, 32)] * 2 and len(fused) == 2
     pipe.grid([portrait(64)], [portrait(64)] * 3, domain="b")

@@ -63,7 +63,7 @@ def test_an_unreadable_face_is_refused(files: dict, tmp_path: Path) -> None:
 def test_the_cells_are_what_the_pipeline_makes(files: dict) -> None:
     networks, faces = untrained("resnet"), choose_faces(files, 1)
     fused = fuse_all(networks, faces)
-    pipe = FusionPipeline(networks)
+    pipe = FusionPipeline.from_networks(networks)
     for row, source in enumerate(faces.sources):
         expected = pipe(source, faces.references[1], domain="dog").images[0]
         assert np.abs(np.asarray(expected, int) - np.asarray(fused.rows[row][1], int)).max() <= 1
