@@ -15,6 +15,7 @@ from PIL import Image
 
 from facemeld.data.folders import bundled_faces
 from facemeld.images.write import is_marked_synthetic, read_settings
+from facemeld.networks.model_folder import bundled_models
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "studio.md").read_text(encoding="utf-8")
@@ -73,8 +74,9 @@ def test_the_other_functions(studio, place: Path) -> None:
         studio.address, analytics_enabled=False, verbose=False, download_files=str(place / "got")
     )
     faces = [handle_file(str(place / f"{name}.jpg")) for name in ("me", "cat", "tiger")]
-    (model,) = client.predict(api_name="/models")
-    assert model["name"] == "faces" and "cat" in model["domains"]
+    models = client.predict(api_name="/models")
+    assert [model["name"] for model in models] == list(bundled_models())
+    assert models[0]["name"] == "faces" and "cat" in models[0]["domains"]
     files = client.predict(faces[0], faces[1:], 2, api_name="/variations")
     assert [read_settings(file)["variation"] for file in files] == [1, 2]
     with Image.open(client.predict(faces[:1], faces[1:], api_name="/grid")) as sheet:

@@ -11,7 +11,7 @@ from facemeld.errors import UserError
 
 @app.command
 def ui(
-    model: tuple[str, ...] = ("faces",),
+    model: tuple[str, ...] = (),
     host: str = "127.0.0.1",
     port: int = 7860,
     auth: str | None = None,
@@ -21,19 +21,20 @@ def ui(
     """Open the studio: a page on this machine to fuse faces in a browser.
 
     Args:
-        model: bundled models or model folders that the page offers; the first is the usual one.
+        model: bundled models or model folders that the page offers; the first is the usual one. All
+            bundled ones if none is named.
         host: address to listen on; any but this machine's own needs --auth.
         port: to listen on; 0 takes any that is free.
         auth: user:password that the page asks for.
         device: where the networks run: cpu, cuda, …
         browser: open the page in the browser.
     """
-    from facemeld.networks.model_folder import find_model, read_network_config
+    from facemeld.networks.model_folder import bundled_models, find_model, read_network_config
     from facemeld.web.serve import application, check_address, listen, serve
 
     password = check_address(host, auth)
     models = {}
-    for name in model:
+    for name in model or bundled_models():
         folder = find_model(name)
         read_network_config(folder)
         models[folder.resolve().name] = folder
