@@ -253,6 +253,27 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+SIGNAL_AFTER_OPENVINO = """
+import faulthandler, os, signal, sys, threading
+from pathlib import Path
+from facemeld.fusion.graph_backends import _openvino
+faulthandler.enable()  # it gives the main thread a stack for signals, as test runners do
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+models = [_openvino(Path(sys.argv[1]))]
+freeing = threading.Thread(target=models.clear)
+freeing.start()
+freeing.join()
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_signal_after_openvino_is_heard() -> None:
+    graph = bundled_models()["faces"] / "mapping_network.onnx"
+    command = [sys.executable, "-c", SIGNAL_AFTER_OPENVINO, str(graph)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "heard\n"), ended.stderr
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_exports_are_told(damage: str, exported: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(exported, tmp_path / "model"))

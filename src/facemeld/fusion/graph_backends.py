@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -135,7 +136,11 @@ def _openvino(path: Path) -> Run:
         "INFERENCE_NUM_THREADS": str(_threads()),
     }
     try:
-        compiled = openvino.Core().compile_model(str(path), "CPU", options)
+        # OpenVINO gives the thread that compiles a stack for signals, and frees it with the model,
+        # whichever thread that happens in; the next signal would end the process. So a thread of
+        # its own compiles.
+        with ThreadPoolExecutor(1) as thread:
+            compiled = thread.submit(openvino.compile_model, str(path), "CPU", options).result()
     except Exception as error:
         raise _unreadable(path, error) from None
     names = [output.any_name for output in compiled.outputs]
