@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import resource
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from full_disk import largest_file
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -158,13 +158,11 @@ def test_a_full_disk_keeps_the_old_picture(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     write_picture(RED, path, settings={"seed": 1})
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (99, 99, 3), dtype=np.uint8))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # writes beyond fail as on a full disk
-    try:
-        with pytest.raises(UserError, match="cannot be written: File too large") as caught:
-            write_picture(noise, path, settings={"seed": 2})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with (
+        largest_file(4096),
+        pytest.raises(UserError, match="cannot be written: File too large") as caught,
+    ):
+        write_picture(noise, path, settings={"seed": 2})
     assert str(path) == caught.value.where
     assert read_settings(path) == {"seed": 1}
     assert os.listdir(tmp_path) == ["a.png"]

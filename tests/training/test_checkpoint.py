@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from full_disk import largest_file
 from torch import nn
 
 from facemeld.errors import UserError
@@ -201,17 +199,6 @@ def test_a_disk_that_takes_no_more_is_a_clear_error(tmp_path: Path) -> None:
     with largest_file(500), pytest.raises(UserError, match="cannot write"):
         write(tmp_path, 16, keep=1)
     assert names(tmp_path) == [earlier.name]
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Lets the operating system refuse to write beyond this many bytes a file."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_place_that_cannot_be_a_folder_is_a_clear_error(tmp_path: Path) -> None:
