@@ -56,7 +56,9 @@ def test_the_python_example(studio, place: Path) -> None:
     assert settings["weights"] == [0.7, 0.3] and settings["strength"] == 0.8
     wanted = place / "wanted.png"
     options = "--source me.jpg --reference cat.jpg tiger.jpg --weights 0.7 0.3 --strength 0.8"
-    command = ["-m", "facemeld", "fuse", *options.split(), "--out", str(wanted)]
+    backend = settings["backend"].partition("-")[0]
+    command = ["-m", "facemeld", "fuse", *options.split(), "--backend", backend]
+    command += ["--out", str(wanted)]
     run([sys.executable, *command], place)
     assert made.read_bytes() == wanted.read_bytes()
 

@@ -126,7 +126,8 @@ def test_a_repeat_finds_the_files_of_the_archive(engine, portraits, command_line
 def test_options_of_usual_value_are_left_out(engine, portraits) -> None:
     made = engine.fuse(portraits[0], portraits[1:2], Wish(model="tiny", weights=(0.4,)))
     assert made.command.line == (
-        "facemeld fuse --model tiny --source me.png --reference cat_face.png --out result.png"
+        "facemeld fuse --model tiny --backend torch --source me.png --reference cat_face.png "
+        "--out result.png"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import webbrowser
+from typing import Literal
 
 from facemeld.cli.app import app
 from facemeld.errors import UserError
@@ -16,6 +17,7 @@ def ui(
     port: int = 7860,
     auth: str | None = None,
     device: str = "cpu",
+    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto",
     browser: bool = True,
 ) -> None:
     """Open the studio: a page on this machine to fuse faces in a browser.
@@ -27,6 +29,7 @@ def ui(
         port: to listen on; 0 takes any that is free.
         auth: user:password that the page asks for.
         device: where the networks run: cpu, cuda, …
+        backend: what computes on the CPU; auto measures once which is fastest here.
         browser: open the page in the browser.
     """
     from facemeld.networks.model_folder import bundled_models, find_model, read_network_config
@@ -54,5 +57,5 @@ def ui(
         if browser:
             webbrowser.open(address)
 
-    with application(models, host=host, auth=password, device=device) as page:
+    with application(models, host=host, auth=password, device=device, backend=backend) as page:
         serve(page, listening, on_start=on_start)

@@ -25,19 +25,26 @@ class Command:
 
 
 def command_for(
-    model: str, source: Input, looks: Looks, controls: Controls, timing: Timing | None = None
+    model: str,
+    backend: str,
+    source: Input,
+    looks: Looks,
+    controls: Controls,
+    timing: Timing | None = None,
 ) -> Command:
     """`facemeld fuse`, or `video`, with an option for every control that has not its usual value.
 
     Args:
         model: bundled model or model folder.
+        backend: what computed it, as in the settings: another one may round another way.
         source: as all other pictures, the name is that of a file in the current folder.
         looks: all other pictures.
         controls: everything else; at most one variation.
         timing: of a video.
     """
     words = ["facemeld", "video" if timing else "fuse"]
-    words += ["--model", model, "--source", str(source.name)]
+    words += ["--model", model, "--backend", backend.partition("-")[0]]
+    words += ["--source", str(source.name)]
     if looks.references:
         words += ["--reference", *(str(r.name) for r in looks.references)]
     for level, reference in looks.levels.items():

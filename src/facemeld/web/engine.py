@@ -99,15 +99,22 @@ class Engine:
     Args:
         models: names and folders; the first is the usual one.
         device: where the networks run.
+        backend: what computes them on the CPU; ``auto`` takes the fastest.
         time_limit: seconds that a job may take.
     """
 
     def __init__(
-        self, models: Mapping[str, Path], *, device: str = "cpu", time_limit: float = TIME_LIMIT
+        self,
+        models: Mapping[str, Path],
+        *,
+        device: str = "cpu",
+        backend: str = "auto",
+        time_limit: float = TIME_LIMIT,
     ) -> None:
         self.models = dict(models)
         self.time_limit = time_limit
         self._device = device
+        self._backend = backend
         self._pipes: OrderedDict[str, FusionPipeline] = OrderedDict()
         self._busy = threading.Lock()
 
@@ -126,7 +133,9 @@ class Engine:
             raise UserError("no such model", where=model, fix=", ".join(self.models))
         if model not in self._pipes:
             folder = self.models[model]
-            self._pipes[model] = FusionPipeline.from_pretrained(folder, device=self._device)
+            self._pipes[model] = FusionPipeline.from_pretrained(
+                folder, device=self._device, backend=self._backend
+            )
         self._pipes.move_to_end(model)
         while len(self._pipes) > _MODELS_AT_ONCE:
             self._pipes.popitem(last=False)
@@ -181,7 +190,7 @@ class Engine:
             before, command = source.photograph, repeat_command(wish.model)
         else:
             before = centre_square(given.image, image.width)
-            command = command_for(wish.model, given, looks, controls)
+            command = command_for(wish.model, pipe.backend.name, given, looks, controls)
         return Made(
             image=image,
             before=before,
@@ -216,6 +225,7 @@ class Engine:
         wish = replace(wish, latent=False, variation=0, weights=(1.0,) * len(references))
         given, looks, controls = source.as_input, looks_of(references, wish), controls_of(wish)
         shared = replace(looks, references=[])
+        backend = pipe.backend.name
         clip = walk(pipe, given, looks.references, looks=shared, controls=controls, timing=timing)
         first: list[Image.Image] = []
 
@@ -236,6 +246,6 @@ class Engine:
             wish=wish,
             source=source,
             references=tuple(references),
-            command=command_for(wish.model, given, looks, controls, timing),
+            command=command_for(wish.model, backend, given, looks, controls, timing),
             video=video,
         )

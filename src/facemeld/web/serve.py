@@ -43,6 +43,7 @@ def application(
     host: str = "127.0.0.1",
     auth: tuple[str, str] | None = None,
     device: str = "cpu",
+    backend: str = "auto",
     time_limit: float | None = None,
 ) -> Iterator[object]:
     """The page as an ASGI application; its temporary files go when the block ends.
@@ -52,6 +53,7 @@ def application(
         host: the address that will be listened on.
         auth: user and password that every request must carry.
         device: where the networks run.
+        backend: what computes them on the CPU.
         time_limit: seconds that one job may take.
     """
     with tempfile.TemporaryDirectory(prefix="facemeld-") as folder:
@@ -67,7 +69,7 @@ def application(
         from facemeld.web.portraits import LIMITS
         from facemeld.web.sessions import Sessions
 
-        engine = Engine(models, device=device, time_limit=time_limit or TIME_LIMIT)
+        engine = Engine(models, device=device, backend=backend, time_limit=time_limit or TIME_LIMIT)
         app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         gr.mount_gradio_app(
             app,
