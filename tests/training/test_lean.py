@@ -16,10 +16,12 @@ from tiny_runs import tiny_config
 from torch import Tensor
 
 from facemeld.config import LossWeights
-from facemeld.data.sampling import Batch, BatchSampler, as_tensor
+from facemeld.data.randomness import random_at
+from facemeld.data.sampling import MOVEMENT, Batch, BatchSampler, as_tensor
 from facemeld.data.store import PictureStore
 from facemeld.networks.bundle import Networks, build_discriminator
 from facemeld.training.lean import LeanRecipe
+from facemeld.training.losses import Movement, geometry_consistency
 
 WEIGHTS = LossWeights(
     adversarial=0.7,
@@ -30,6 +32,7 @@ WEIGHTS = LossWeights(
     features=3.0,
     content=1.1,
     style_matching=0.6,
+    geometry=0.8,
 )
 TRAINED = ("generator", "style_encoder", "mapping_network")
 
@@ -141,6 +144,11 @@ def test_the_generator_loss(recipe: LeanRecipe, mode: str, iteration: int) -> No
         rebuilt = networks.generator(batch.sources, own)
         expected["reconstruction"] = F.l1_loss(rebuilt, batch.sources)
 
+    movement = Movement.draw(random_at(0, iteration, MOVEMENT), fakes.shape[-1])
+    rows = torch.arange(iteration % 4, len(fakes), 4)
+    again = networks.generator(movement(batch.sources)[rows // 2], styles[rows])
+    expected["geometry"] = geometry_consistency(again, fakes[rows], movement)
+
     prefix = f"generator/{mode}/"
     found = {n.removeprefix(prefix): v for n, v in numbers.items() if n.startswith(prefix)}
     assert found.keys() == expected.keys() | {"content", "correlation", "style_matching"}
@@ -158,7 +166,7 @@ def test_terms_of_no_weight_are_not_computed(recipe: LeanRecipe) -> None:
     for _ in recipe.step(batch_of(recipe, from_latents=False), weights, 4, numbers):
         pass
     names = {name.rsplit("/", 1)[1] for name in numbers}
-    assert not names & {"features", "reconstruction", "style_matching"}
+    assert not names & {"features", "reconstruction", "style_matching", "geometry"}
 
 
 def test_style_matching_makes_latent_styles_like_encoded_ones(recipe: LeanRecipe) -> None:

@@ -6,6 +6,7 @@ import itertools
 import math
 
 import numpy as np
+import pytest
 import torch
 
 from facemeld.training import losses
@@ -103,3 +104,26 @@ def test_energy_distance_is_zero_in_expectation_for_one_distribution_only() -> N
     assert abs(same.mean()) < 4 * standard_error
     assert losses.energy_distance(a, b + 1).min() > 0.1
     assert losses.energy_distance(a, 3 * b).min() > 0.1
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize(("down", "across"), [(0, 0), (2, -1), (-2, 2)])
+def test_a_movement_takes_every_pixel_along(mirrored: bool, down: int, across: int) -> None:
+    pictures = torch.rand(2, 3, 16, 16)
+    moved = losses.Movement(mirrored, down, across)(pictures)
+    column = 15 - 6 if mirrored else 6
+    torch.testing.assert_close(moved[..., 7 + down, column + across], pictures[..., 7, 6])
+
+
+def test_movements_are_drawn_within_an_eighth() -> None:
+    drawn = [losses.Movement.draw(np.random.default_rng(seed), 16) for seed in range(200)]
+    assert {m.down for m in drawn} == {m.across for m in drawn} == {-2, -1, 0, 1, 2}
+    assert {m.mirrored for m in drawn} == {False, True}
+
+
+def test_what_moves_with_the_source_is_consistent_and_a_fixed_face_is_not() -> None:
+    sources, fixed = torch.rand(2, 3, 16, 16), torch.rand(1, 3, 16, 16).expand(2, -1, -1, -1)
+    movement = losses.Movement(True, 1, -2)
+    follows = losses.geometry_consistency(1 - movement(sources), 1 - sources, movement)
+    assert follows < 1e-6
+    assert losses.geometry_consistency(fixed, fixed, movement) > 0.1

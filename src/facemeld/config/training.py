@@ -34,6 +34,8 @@ class LossWeights:
     """Hinge on the correlation of luminance gradients with the source's (lean, fast)."""
     style_matching: float = 0.0
     """Energy distance of mapped styles to encoded ones (lean)."""
+    geometry: float = 0.0
+    """What a moved source gives against what the source gives, moved, L1 (lean)."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from facemeld.config import LossWeights, TrainingConfig
 from facemeld.data.randomness import random_at
-from facemeld.data.sampling import STYLE_MATCHING, Batch, BatchSampler
+from facemeld.data.sampling import MOVEMENT, STYLE_MATCHING, Batch, BatchSampler
 from facemeld.networks.bundle import Networks
 from facemeld.networks.discriminator import ProjectedDiscriminator
 from facemeld.networks.features import FeatureStatistics
@@ -31,6 +31,7 @@ STYLES_MATCHED = 32  # styles a domain in each energy distance
 STYLES_MATCHED_FROM_PICTURES = 8
 STYLE_MATCHING_INTERVAL = 4
 RECONSTRUCTION_INTERVAL = 4
+GEOMETRY_INTERVAL = 4
 
 
 class LeanRecipe:
@@ -121,6 +122,14 @@ class LeanRecipe:
         if weights.reconstruction and iteration % RECONSTRUCTION_INTERVAL == 0:
             rebuilt = networks.generator.decode(content, source_styles)
             parts["reconstruction"] = losses.l1(rebuilt, batch.sources)
+        if weights.geometry:
+            movement = losses.Movement.draw(
+                random_at(self.config.seed, iteration, MOVEMENT), fakes.shape[-1]
+            )
+            rows = torch.arange(iteration % GEOMETRY_INTERVAL, len(fakes), GEOMETRY_INTERVAL)
+            rows = rows.to(device)
+            again = networks.generator(movement(batch.sources[rows // 2]), styles[rows])
+            parts["geometry"] = losses.geometry_consistency(again, fakes[rows], movement)
         if weights.style_matching and (self.projected or iteration % STYLE_MATCHING_INTERVAL == 0):
             parts["style_matching"] = self._style_matching(iteration, device)
         mode = "latent" if batch.from_latents else "reference"

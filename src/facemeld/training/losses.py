@@ -5,6 +5,9 @@ D(x) are logits, s style codes, x pictures in [-1, 1].
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -47,6 +50,41 @@ def content_hinge(fakes: Tensor, sources: Tensor, target: float) -> tuple[Tensor
     """max(0, target - corr(layout of fake, layout of source)), and the mean correlation."""
     correlation = (luminance_structure(fakes) * luminance_structure(sources)).sum(dim=1)
     return F.relu(target - correlation).mean(), correlation.mean()
+
+
+@dataclass(frozen=True)
+class Movement:
+    """Of pictures: mirrored or not, then shifted by whole pixels."""
+
+    mirrored: bool
+    down: int
+    across: int
+
+    @classmethod
+    def draw(cls, random: np.random.Generator, side: int) -> Movement:
+        """A random one of pictures of this side, by an eighth of it at most."""
+        down, across = random.integers(-(side // 8), side // 8, 2, endpoint=True).tolist()
+        return cls(bool(random.integers(2)), down, across)
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Pictures, moved; what comes in from beyond an edge is its reflection. B C H W"""
+        if self.mirrored:
+            pictures = pictures.flip(-1)
+        side = pictures.shape[-1]
+        edge = side // 8
+        padded = F.pad(pictures, (edge,) * 4, mode="reflect")
+        rows, columns = edge - self.down, edge - self.across
+        return padded[..., rows : rows + side, columns : columns + side]
+
+
+def geometry_consistency(moved_fakes: Tensor, fakes: Tensor, movement: Movement) -> Tensor:
+    """|G(T(x), s) - T(G(x, s))| where no edge comes in (Fu et al., GcGAN, CVPR 2019).
+
+    A generator that draws the same face whatever the source does not move it with the source.
+    """
+    edge = fakes.shape[-1] // 8
+    inner = (..., slice(edge, -edge), slice(edge, -edge))
+    return l1(moved_fakes[inner], movement(fakes)[inner])
 
 
 def energy_distance(a: Tensor, b: Tensor) -> Tensor:
