@@ -21,7 +21,7 @@ from facemeld.data.sampling import MOVEMENT, Batch, BatchSampler, as_tensor
 from facemeld.data.store import PictureStore
 from facemeld.networks.bundle import Networks, build_discriminator
 from facemeld.training.lean import LeanRecipe
-from facemeld.training.losses import Movement, geometry_consistency
+from facemeld.training.losses import Movement, geometry_consistency, self_similarity_distance
 
 WEIGHTS = LossWeights(
     adversarial=0.7,
@@ -33,6 +33,7 @@ WEIGHTS = LossWeights(
     content=1.1,
     style_matching=0.6,
     geometry=0.8,
+    self_similarity=1.2,
 )
 TRAINED = ("generator", "style_encoder", "mapping_network")
 
@@ -144,6 +145,10 @@ def test_the_generator_loss(recipe: LeanRecipe, mode: str, iteration: int) -> No
         rebuilt = networks.generator(batch.sources, own)
         expected["reconstruction"] = F.l1_loss(rebuilt, batch.sources)
 
+    features = recipe.frozen.features
+    expected["self_similarity"] = self_similarity_distance(
+        features(fakes)[1], features(batch.sources)[1].repeat_interleave(2, dim=0)
+    )
     movement = Movement.draw(random_at(0, iteration, MOVEMENT), fakes.shape[-1])
     rows = torch.arange(iteration % 4, len(fakes), 4)
     again = networks.generator(movement(batch.sources)[rows // 2], styles[rows])
@@ -166,7 +171,8 @@ def test_terms_of_no_weight_are_not_computed(recipe: LeanRecipe) -> None:
     for _ in recipe.step(batch_of(recipe, from_latents=False), weights, 4, numbers):
         pass
     names = {name.rsplit("/", 1)[1] for name in numbers}
-    assert not names & {"features", "reconstruction", "style_matching", "geometry"}
+    optional = {"features", "reconstruction", "style_matching", "geometry", "self_similarity"}
+    assert not names & optional
 
 
 def test_style_matching_makes_latent_styles_like_encoded_ones(recipe: LeanRecipe) -> None:

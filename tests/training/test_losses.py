@@ -127,3 +127,25 @@ def test_what_moves_with_the_source_is_consistent_and_a_fixed_face_is_not() -> N
     follows = losses.geometry_consistency(1 - movement(sources), 1 - sources, movement)
     assert follows < 1e-6
     assert losses.geometry_consistency(fixed, fixed, movement) > 0.1
+
+
+def test_self_similarity_sees_the_layout_and_not_the_colours() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(2, 24, 4, 4)
+    turned = torch.linalg.qr(torch.randn(24, 24)).Q
+    recoloured = 3 * torch.einsum("dc,bchw->bdhw", turned, features) + torch.randn(1, 24, 1, 1)
+    assert losses.self_similarity_distance(features, recoloured) < 1e-5
+    shuffled = features.flatten(2)[..., torch.randperm(16)].unflatten(2, (4, 4))
+    assert losses.self_similarity_distance(features, shuffled) > 0.3
+
+
+def test_self_similarity_against_its_definition() -> None:
+    places = pictures(1, size=3)[0].flatten(1).T.double()
+    places = places - places.mean(dim=0)
+    similar = torch.corrcoef(torch.nn.functional.cosine_similarity(places[:, None], places, dim=2))
+    other = pictures(1, size=3, seed=1)
+    rows = losses.self_similarity(pictures(1, size=3))[0].double()
+    torch.testing.assert_close(rows @ rows.T, similar, rtol=1e-4, atol=1e-5)
+    distance = losses.self_similarity_distance(pictures(1, size=3), other)
+    wanted = 1 - (rows * losses.self_similarity(other)[0]).sum() / len(rows)
+    torch.testing.assert_close(distance.double(), wanted.double(), rtol=1e-4, atol=1e-5)

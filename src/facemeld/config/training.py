@@ -36,6 +36,8 @@ class LossWeights:
     """Energy distance of mapped styles to encoded ones (lean)."""
     geometry: float = 0.0
     """What a moved source gives against what the source gives, moved, L1 (lean)."""
+    self_similarity: float = 0.0
+    """Which places of the result resemble each other, as in the source (lean)."""
 
 
 @dataclass(frozen=True)

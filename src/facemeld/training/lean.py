@@ -32,6 +32,7 @@ STYLES_MATCHED_FROM_PICTURES = 8
 STYLE_MATCHING_INTERVAL = 4
 RECONSTRUCTION_INTERVAL = 4
 GEOMETRY_INTERVAL = 4
+LAYOUT_MAP = 1  # of stride 8: coarser ones are alike for all faces, finer ones cost too much
 
 
 class LeanRecipe:
@@ -122,6 +123,12 @@ class LeanRecipe:
         if weights.reconstruction and iteration % RECONSTRUCTION_INTERVAL == 0:
             rebuilt = networks.generator.decode(content, source_styles)
             parts["reconstruction"] = losses.l1(rebuilt, batch.sources)
+        if weights.self_similarity:
+            with torch.no_grad():
+                source_features = self.frozen.features(batch.sources)[LAYOUT_MAP]
+            parts["self_similarity"] = losses.self_similarity_distance(
+                fake_features[LAYOUT_MAP], source_features.repeat_interleave(2, dim=0)
+            )
         if weights.geometry:
             movement = losses.Movement.draw(
                 random_at(self.config.seed, iteration, MOVEMENT), fakes.shape[-1]

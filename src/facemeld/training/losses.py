@@ -87,6 +87,22 @@ def geometry_consistency(moved_fakes: Tensor, fakes: Tensor, movement: Movement)
     return l1(moved_fakes[inner], movement(fakes)[inner])
 
 
+def self_similarity(features: Tensor) -> Tensor:
+    """Which places of a map resemble which, whatever the colours. B C H W -> B (H W) (H W)
+
+    A row is a unit vector of one place's cosine similarities to all places, less their mean.
+    """
+    places = features.flatten(2)
+    places = F.normalize(places - places.mean(dim=2, keepdim=True), dim=1)
+    similar = places.transpose(1, 2) @ places
+    return F.normalize(similar - similar.mean(dim=2, keepdim=True), dim=2)
+
+
+def self_similarity_distance(a: Tensor, b: Tensor) -> Tensor:
+    """1 - correlation of the self-similarities of each place (Zheng et al., LSeSim, CVPR 2021)."""
+    return 1 - (self_similarity(a) * self_similarity(b)).sum(dim=2).mean()
+
+
 def energy_distance(a: Tensor, b: Tensor) -> Tensor:
     """2 E|a - b| - E|a - a'| - E|b - b'| of two samples (Szekely & Rizzo 2013), per unit length.
 
