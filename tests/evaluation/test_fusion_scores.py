@@ -19,7 +19,13 @@ from torch import Tensor, nn
 from facemeld.config import NetworkConfig
 from facemeld.errors import UserError
 from facemeld.evaluation.distances import FeatureSet
-from facemeld.evaluation.fusion_scores import DomainClassifier, evenness, likeness, nearer_to_own
+from facemeld.evaluation.fusion_scores import (
+    DomainClassifier,
+    evenness,
+    likeness,
+    nearer_to_own,
+    nearer_to_source,
+)
 from facemeld.evaluation.pairs import Domain, Judges, PairScorer
 from facemeld.evaluation.pictures import as_levels
 from facemeld.networks.head_geometry import HeadGeometryNetwork, angle_between, landmark_shift
@@ -283,3 +289,17 @@ def test_the_classifier_gives_every_domain_the_same_weight() -> None:
     assert torch.equal(classifier.weight, again.weight)
     certain = classifier.probabilities(torch.randn(400, 4, generator=random) + 1)
     assert (certain[:, 0] > 0.5).float().mean() > 0.85
+
+
+def test_nearer_to_source_knows_whose_layout_it_is() -> None:
+    torch.manual_seed(0)
+    sources = torch.randn(5, 8, 4, 4)
+    which = torch.arange(5)
+    recoloured = sources.flip(1) * 2 + 1
+    assert torch.equal(nearer_to_source(recoloured, sources, which), torch.ones(5))
+    same_for_all = torch.randn(1, 8, 4, 4).expand(5, -1, -1, -1)
+    assert nearer_to_source(same_for_all, sources, which).mean() == pytest.approx(0.5)
+    twice = torch.tensor([0, 1, 2, 3, 0])
+    sources[4] = sources[0]
+    assert torch.equal(nearer_to_source(sources, sources, twice), torch.ones(5))
+    assert nearer_to_source(sources[:1], sources[:1], which[:1]).isnan().all()

@@ -107,10 +107,11 @@ def test_returning_the_reference_goes_all_the_way(
         assert score.likeness == pytest.approx(1, abs=1e-3)
         assert score.domain_accuracy == pytest.approx(score.domain_accuracy_of_real, abs=0.15)
         assert score.domain_accuracy > 0.7
-        assert score.structure < 0.9
+        assert score.structure < 0.9 and score.nearer_to_source < 0.9
     for score in of(scores, "latent"):
         assert score.retrieval is score.nearer_to_own is None and score.covered < 0.5
         assert score.structure == pytest.approx(0, abs=1e-6)  # grey has no layout
+        assert score.nearer_to_source == pytest.approx(0.5, abs=0.1)
     assert evaluate(Oracle(), *folders, fakes=FAKES) == scores
 
 
@@ -120,6 +121,7 @@ def test_returning_the_source_goes_nowhere(evaluate: Callable, folders: tuple[Pa
         assert score.distance == pytest.approx(score.unedited, rel=1e-5)
         assert score.covered == pytest.approx(0, abs=1e-4)
         assert score.structure == pytest.approx(1, abs=1e-2)
+        assert score.nearer_to_source > 0.95
         assert score.domain_accuracy < 0.3
     for score in of(scores, "reference"):
         assert score.retrieval < 0.8 and score.nearer_to_own == pytest.approx(0.5, abs=0.2)
@@ -128,17 +130,17 @@ def test_returning_the_source_goes_nowhere(evaluate: Callable, folders: tuple[Pa
 def test_the_summary_is_the_mean_over_the_domains() -> None:
     score = DomainScore(
         domain="cat", mode="reference", fakes=20, reals=20, distance=4.0, floor=1.0,
-        unedited=9.0, covered=0.6, structure=0.5, domain_accuracy=0.9,
-        domain_accuracy_of_real=0.95, likeness=0.1, nearer_to_own=0.8, retrieval=0.75,
-        pose_degrees=None, pairs=(),
+        unedited=9.0, covered=0.6, structure=0.5, nearer_to_source=0.7,
+        domain_accuracy=0.9, domain_accuracy_of_real=0.95, likeness=0.1,
+        nearer_to_own=0.8, retrieval=0.75, pose_degrees=None, pairs=(),
     )  # fmt: skip
     other = dataclasses.replace(score, domain="dog", distance=6.0, covered=0.2, retrieval=0.25)
     latent = [dataclasses.replace(s, mode="latent", retrieval=None) for s in (score, other)]
     means = summary([score, other, *latent])
     assert means["reference"] == {
         "distance": 5.0, "floor": 1.0, "unedited": 9.0, "covered": 0.4, "structure": 0.5,
-        "domain_accuracy": 0.9, "domain_accuracy_of_real": 0.95, "likeness": 0.1,
-        "nearer_to_own": 0.8, "retrieval": 0.5, "least_covered": 0.2,
+        "nearer_to_source": 0.7, "domain_accuracy": 0.9, "domain_accuracy_of_real": 0.95,
+        "likeness": 0.1, "nearer_to_own": 0.8, "retrieval": 0.5, "least_covered": 0.2,
     }  # fmt: skip
     assert "retrieval" not in means["latent"]
 
@@ -237,14 +239,15 @@ def test_features_of_real_pictures_come_from_the_disk_the_next_time(
 ) -> None:
     monkeypatch.setenv("FACEMELD_HOME", str(tmp_path))
     scores, looked_at = evaluate(Copier(), *folders, fakes=FAKES), []
-    looks = MobileNetV2Features.forward
+    looks = MobileNetV2Features.with_layout
     monkeypatch.setattr(
         MobileNetV2Features,
-        "forward",
+        "with_layout",
         lambda self, x: (looked_at.append(len(x)), looks(self, x))[1],
     )
     assert evaluate(Copier(), *folders, fakes=FAKES) == scores
-    assert sum(looked_at) == 4 * FAKES  # the fakes of two domains in two modes
+    # the sources and the fakes in two modes of two domains
+    assert sum(looked_at) == 6 * FAKES
 
 
 def test_pictures_of_several_sizes_are_refused(

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facemeld.evaluation.structure import luminance_structure
+from facemeld.evaluation.structure import luminance_structure, self_similarity
 
 
 def structure_kept(fakes: Tensor, sources: Tensor) -> Tensor:
@@ -39,6 +39,28 @@ def nearer_to_own(fakes: Tensor, rows: Tensor, references: Tensor) -> Tensor:
     gaps = torch.cdist(fakes.double(), references.double())
     own = gaps.gather(1, rows[:, None])
     return ((gaps > own).sum(dim=1) / (len(references) - 1)).float()
+
+
+def nearer_to_source(fakes: Tensor, sources: Tensor, which: Tensor) -> Tensor:
+    """How probably a fake's layout is nearer to its own source's than to another source's.
+
+    Layouts are compared by their self-similarities, which see no colours and no overlaid light.
+    1/2 is chance: what fakes get that look the same whatever the source.
+
+    Args:
+        fakes: B C H W, feature maps of the fakes.
+        sources: B C H W, those of their sources.
+        which: B int64, equal where the source is the same picture.
+
+    Returns:
+        B; nan where there is no other source.
+    """
+    layouts = self_similarity(sources).flatten(1)
+    alike = self_similarity(fakes).flatten(1) @ layouts.T
+    own = alike.diagonal()[:, None]
+    nearer = (alike < own).float() + (alike == own).float() / 2
+    other = which[:, None] != which
+    return (nearer * other).sum(dim=1) / other.sum(dim=1)
 
 
 def evenness(steps: Tensor) -> Tensor:

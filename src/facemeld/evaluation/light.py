@@ -10,6 +10,7 @@ pictures of the target in the features of MobileNetV2, which no training uses:
 And for every target and every ordered pair:
 
 - structure: correlation of luminance gradients at 16 px with the source.
+- nearer to source: how probably a fake's layout is nearer to its own source's than to another's.
 - domain accuracy: share of fakes that a classifier of the reals' features takes for the target.
 - nearer to own: how probably a fake is nearer to its own reference than to a random other one of
   its domain; retrieval: how often it is nearer to it than to three others.
@@ -47,6 +48,7 @@ class PairScore:
     mode: str
     fakes: int
     structure: float
+    nearer_to_source: float | None
     domain_accuracy: float
     likeness: float | None
     """None in latent mode, which has no references; so are the next two."""
@@ -71,6 +73,7 @@ class DomainScore:
     unedited: float
     covered: float
     structure: float
+    nearer_to_source: float | None
     domain_accuracy: float
     domain_accuracy_of_real: float
     """What the held-out pictures of the domain themselves reach."""
@@ -82,7 +85,15 @@ class DomainScore:
     """The same by the domain of the source."""
 
 
-_MEANS = ("structure", "domain_accuracy", "likeness", "nearer_to_own", "retrieval", "pose_degrees")
+_MEANS = (
+    "structure",
+    "nearer_to_source",
+    "domain_accuracy",
+    "likeness",
+    "nearer_to_own",
+    "retrieval",
+    "pose_degrees",
+)
 DISTANCES = ("distance", "floor", "unedited", "covered")
 
 

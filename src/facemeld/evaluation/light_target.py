@@ -24,6 +24,7 @@ from facemeld.evaluation.fusion_scores import (
     DomainClassifier,
     likeness,
     nearer_to_own,
+    nearer_to_source,
     structure_kept,
 )
 from facemeld.fusion.skip_masks import Masker
@@ -171,6 +172,7 @@ class LightTarget:
             labels = torch.full((len(sources),), label, device=self.judges.device)
             content = networks.generator.encode(sources)
             masks = None if masker is None else masker(sources)
+            layouts = self.judges.features.with_layout(sources)[1]
             styles = {
                 "reference": networks.style_encoder(
                     as_tensor(references, self.judges.device), labels
@@ -179,8 +181,11 @@ class LightTarget:
             }
             for mode, style in styles.items():
                 fakes = networks.generator.decode(content, style, masks)
-                features = self.judges.features(fakes)
+                features, fake_layouts = self.judges.features.with_layout(fakes)
                 scores = self._scores(mode, rows, sources, fakes, features, classifier)
+                scores["nearer_to_source"] = nearer_to_source(
+                    fake_layouts, layouts, self._source_numbers(rows)
+                )
                 found[mode].add(features, scores)
                 beside = references if mode == "reference" else None
                 for place in np.unique(self.sources[rows]):
@@ -260,6 +265,11 @@ class LightTarget:
         """The same at every call. -> N Z"""
         codes = copy.deepcopy(self._random).standard_normal((len(self.sources), size))
         return torch.from_numpy(codes).float().to(self.judges.device)
+
+    def _source_numbers(self, rows: slice) -> Tensor:
+        """A number for each source picture. -> N int64"""
+        first = np.cumsum([0, *map(len, self.held_out)])
+        return torch.from_numpy(first[self.sources[rows]] + self.rows[rows]).to(self.judges.device)
 
     def _source_pictures(self, rows: slice) -> NDArray[np.uint8]:
         """N H W 3"""

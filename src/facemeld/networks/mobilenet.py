@@ -51,6 +51,7 @@ class MobileNetV2Features(nn.Module):
     """
 
     size = 320
+    _LAYOUT = 6  # the last block of stride 8
     input_size = 128
 
     def __init__(self) -> None:
@@ -68,13 +69,19 @@ class MobileNetV2Features(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """B 3 H W in [-1, 1] -> B 320."""
+        return self.with_layout(pictures)[0]
+
+    def with_layout(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """B 3 H W in [-1, 1] -> B 320, and B 32 16 16: a map that still knows where things are."""
         side = (self.input_size, self.input_size)
         x = F.interpolate(pictures.clamp(-1, 1), size=side, mode="bilinear")
         x = ((x + 1) / 2 - self.mean) / self.deviation
         x = x.contiguous(memory_format=torch.channels_last)
-        for block in self.features:
+        for index, block in enumerate(self.features):
             x = block(x)
-        return x.mean(dim=(2, 3))
+            if index == self._LAYOUT:
+                layout = x
+        return x.mean(dim=(2, 3)), layout
 
     def load_published(self, weights: dict[str, Tensor]) -> None:
         """Loads torchvision's ``mobilenet_v2`` state dict, folding batch norms into convolutions.

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facemeld.evaluation.structure import luminance_structure
+from facemeld.evaluation.structure import luminance_structure, self_similarity
 
 
 def logistic_real(logits: Tensor) -> Tensor:
@@ -85,17 +85,6 @@ def geometry_consistency(moved_fakes: Tensor, fakes: Tensor, movement: Movement)
     edge = fakes.shape[-1] // 8
     inner = (..., slice(edge, -edge), slice(edge, -edge))
     return l1(moved_fakes[inner], movement(fakes)[inner])
-
-
-def self_similarity(features: Tensor) -> Tensor:
-    """Which places of a map resemble which, whatever the colours. B C H W -> B (H W) (H W)
-
-    A row is a unit vector of one place's cosine similarities to all places, less their mean.
-    """
-    places = features.flatten(2)
-    places = F.normalize(places - places.mean(dim=2, keepdim=True), dim=1)
-    similar = places.transpose(1, 2) @ places
-    return F.normalize(similar - similar.mean(dim=2, keepdim=True), dim=2)
 
 
 def self_similarity_distance(a: Tensor, b: Tensor) -> Tensor:
