@@ -22,9 +22,9 @@ from facemeld.evaluation.distances import FeatureSet
 from facemeld.evaluation.fusion_scores import (
     DomainClassifier,
     evenness,
+    layout_kept,
     likeness,
     nearer_to_own,
-    nearer_to_source,
 )
 from facemeld.evaluation.pairs import Domain, Judges, PairScorer
 from facemeld.evaluation.pictures import as_levels
@@ -291,15 +291,18 @@ def test_the_classifier_gives_every_domain_the_same_weight() -> None:
     assert (certain[:, 0] > 0.5).float().mean() > 0.85
 
 
-def test_nearer_to_source_knows_whose_layout_it_is() -> None:
+def test_layout_kept_is_the_source_against_other_sources() -> None:
     torch.manual_seed(0)
     sources = torch.randn(5, 8, 4, 4)
     which = torch.arange(5)
     recoloured = sources.flip(1) * 2 + 1
-    assert torch.equal(nearer_to_source(recoloured, sources, which), torch.ones(5))
+    torch.testing.assert_close(layout_kept(recoloured, sources, which), torch.ones(5))
     same_for_all = torch.randn(1, 8, 4, 4).expand(5, -1, -1, -1)
-    assert nearer_to_source(same_for_all, sources, which).mean() == pytest.approx(0.5)
+    assert layout_kept(same_for_all, sources, which).mean() == pytest.approx(0, abs=0.05)
+    blend = layout_kept(sources + same_for_all, sources, which)
+    assert ((blend > 0.1) & (blend < 0.9)).all()
+    assert layout_kept(torch.zeros_like(sources), sources, which).abs().max() < 1e-6
     twice = torch.tensor([0, 1, 2, 3, 0])
     sources[4] = sources[0]
-    assert torch.equal(nearer_to_source(sources, sources, twice), torch.ones(5))
-    assert nearer_to_source(sources[:1], sources[:1], which[:1]).isnan().all()
+    torch.testing.assert_close(layout_kept(sources, sources, twice), torch.ones(5))
+    assert layout_kept(sources[:1], sources[:1], which[:1]).isnan().all()

@@ -107,11 +107,11 @@ def test_returning_the_reference_goes_all_the_way(
         assert score.likeness == pytest.approx(1, abs=1e-3)
         assert score.domain_accuracy == pytest.approx(score.domain_accuracy_of_real, abs=0.15)
         assert score.domain_accuracy > 0.7
-        assert score.structure < 0.9 and score.nearer_to_source < 0.9
+        assert score.structure < 0.9 and score.layout_kept < 0.5
     for score in of(scores, "latent"):
         assert score.retrieval is score.nearer_to_own is None and score.covered < 0.5
         assert score.structure == pytest.approx(0, abs=1e-6)  # grey has no layout
-        assert score.nearer_to_source == pytest.approx(0.5, abs=0.1)
+        assert score.layout_kept == pytest.approx(0, abs=0.1)
     assert evaluate(Oracle(), *folders, fakes=FAKES) == scores
 
 
@@ -121,7 +121,7 @@ def test_returning_the_source_goes_nowhere(evaluate: Callable, folders: tuple[Pa
         assert score.distance == pytest.approx(score.unedited, rel=1e-5)
         assert score.covered == pytest.approx(0, abs=1e-4)
         assert score.structure == pytest.approx(1, abs=1e-2)
-        assert score.nearer_to_source > 0.95
+        assert score.layout_kept > 0.95
         assert score.domain_accuracy < 0.3
     for score in of(scores, "reference"):
         assert score.retrieval < 0.8 and score.nearer_to_own == pytest.approx(0.5, abs=0.2)
@@ -130,7 +130,7 @@ def test_returning_the_source_goes_nowhere(evaluate: Callable, folders: tuple[Pa
 def test_the_summary_is_the_mean_over_the_domains() -> None:
     score = DomainScore(
         domain="cat", mode="reference", fakes=20, reals=20, distance=4.0, floor=1.0,
-        unedited=9.0, covered=0.6, structure=0.5, nearer_to_source=0.7,
+        unedited=9.0, covered=0.6, structure=0.5, layout_kept=0.7,
         domain_accuracy=0.9, domain_accuracy_of_real=0.95, likeness=0.1,
         nearer_to_own=0.8, retrieval=0.75, pose_degrees=None, pairs=(),
     )  # fmt: skip
@@ -139,7 +139,7 @@ def test_the_summary_is_the_mean_over_the_domains() -> None:
     means = summary([score, other, *latent])
     assert means["reference"] == {
         "distance": 5.0, "floor": 1.0, "unedited": 9.0, "covered": 0.4, "structure": 0.5,
-        "nearer_to_source": 0.7, "domain_accuracy": 0.9, "domain_accuracy_of_real": 0.95,
+        "layout_kept": 0.7, "domain_accuracy": 0.9, "domain_accuracy_of_real": 0.95,
         "likeness": 0.1, "nearer_to_own": 0.8, "retrieval": 0.5, "least_covered": 0.2,
     }  # fmt: skip
     assert "retrieval" not in means["latent"]

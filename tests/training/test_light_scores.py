@@ -73,7 +73,7 @@ def test_scores_of_the_average_are_logged(
             load_model(model), held_out, config.data, fakes=FAKES, weights_dir=weights_dir
         )
     )
-    everywhere = ("distance", "covered", "structure", "nearer_to_source", "domain_accuracy")
+    everywhere = ("distance", "covered", "structure", "layout_kept", "domain_accuracy")
     assert set(found) == {
         f"evaluation/light_{name}_{mode}"
         for mode, names in (

@@ -41,11 +41,11 @@ def nearer_to_own(fakes: Tensor, rows: Tensor, references: Tensor) -> Tensor:
     return ((gaps > own).sum(dim=1) / (len(references) - 1)).float()
 
 
-def nearer_to_source(fakes: Tensor, sources: Tensor, which: Tensor) -> Tensor:
-    """How probably a fake's layout is nearer to its own source's than to another source's.
+def layout_kept(fakes: Tensor, sources: Tensor, which: Tensor) -> Tensor:
+    """How much nearer a fake's layout is to its own source's than to other sources'.
 
-    Layouts are compared by their self-similarities, which see no colours and no overlaid light.
-    1/2 is chance: what fakes get that look the same whatever the source.
+    1 - (distance to the own source) / (mean one to all others): 1 is the source itself, 0 no nearer
+    than to any other. Layouts are compared by their self-similarities, which see no colours.
 
     Args:
         fakes: B C H W, feature maps of the fakes.
@@ -55,12 +55,11 @@ def nearer_to_source(fakes: Tensor, sources: Tensor, which: Tensor) -> Tensor:
     Returns:
         B; nan where there is no other source.
     """
-    layouts = self_similarity(sources).flatten(1)
-    alike = self_similarity(fakes).flatten(1) @ layouts.T
-    own = alike.diagonal()[:, None]
-    nearer = (alike < own).float() + (alike == own).float() / 2
+    places = fakes.shape[-2] * fakes.shape[-1]
+    alike = self_similarity(fakes).flatten(1) @ self_similarity(sources).flatten(1).T / places
     other = which[:, None] != which
-    return (nearer * other).sum(dim=1) / other.sum(dim=1)
+    to_others = ((1 - alike) * other).sum(dim=1) / other.sum(dim=1)
+    return 1 - (1 - alike.diagonal()) / to_others
 
 
 def evenness(steps: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ pictures of the target in the features of MobileNetV2, which no training uses:
 And for every target and every ordered pair:
 
 - structure: correlation of luminance gradients at 16 px with the source.
-- nearer to source: how probably a fake's layout is nearer to its own source's than to another's.
+- layout kept: how much nearer a fake's layout is to its own source's than to other sources'.
 - domain accuracy: share of fakes that a classifier of the reals' features takes for the target.
 - nearer to own: how probably a fake is nearer to its own reference than to a random other one of
   its domain; retrieval: how often it is nearer to it than to three others.
@@ -48,7 +48,7 @@ class PairScore:
     mode: str
     fakes: int
     structure: float
-    nearer_to_source: float | None
+    layout_kept: float | None
     domain_accuracy: float
     likeness: float | None
     """None in latent mode, which has no references; so are the next two."""
@@ -73,7 +73,7 @@ class DomainScore:
     unedited: float
     covered: float
     structure: float
-    nearer_to_source: float | None
+    layout_kept: float | None
     domain_accuracy: float
     domain_accuracy_of_real: float
     """What the held-out pictures of the domain themselves reach."""
@@ -87,7 +87,7 @@ class DomainScore:
 
 _MEANS = (
     "structure",
-    "nearer_to_source",
+    "layout_kept",
     "domain_accuracy",
     "likeness",
     "nearer_to_own",

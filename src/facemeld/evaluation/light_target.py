@@ -22,9 +22,9 @@ from facemeld.evaluation.distances import frechet_distance
 from facemeld.evaluation.examples import Extremes
 from facemeld.evaluation.fusion_scores import (
     DomainClassifier,
+    layout_kept,
     likeness,
     nearer_to_own,
-    nearer_to_source,
     structure_kept,
 )
 from facemeld.fusion.skip_masks import Masker
@@ -183,7 +183,7 @@ class LightTarget:
                 fakes = networks.generator.decode(content, style, masks)
                 features, fake_layouts = self.judges.features.with_layout(fakes)
                 scores = self._scores(mode, rows, sources, fakes, features, classifier)
-                scores["nearer_to_source"] = nearer_to_source(
+                scores["layout_kept"] = layout_kept(
                     fake_layouts, layouts, self._source_numbers(rows)
                 )
                 found[mode].add(features, scores)

@@ -32,9 +32,9 @@ SCORES = {
     ),
     "domain_accuracy_of_real": ("of real ones, %", "domain accuracy of held-out real pictures"),
     "structure": ("structure", "correlation of luminance gradients with the source"),
-    "nearer_to_source": (
-        "nearer to source, %",
-        "share whose layout is nearer to their own source's than to another's; chance is 50",
+    "layout_kept": (
+        "layout kept",
+        "how much nearer to the source's layout than to that of others: 1 is the source itself",
     ),
     "nearer_to_own": (
         "nearer to own, %",
@@ -50,7 +50,7 @@ SCORES = {
 _NOT_DRAWN = ("kid_deviation",)
 LOWER_IS_BETTER = ("distance", "fid", "kid", "pose_degrees", "landmark_shift")
 _PERCENT = ("covered", "least_covered", "domain_accuracy", "nearer_to_own", "retrieval")
-_PERCENT += ("domain_accuracy_of_real", "nearer_to_source")
+_PERCENT += ("domain_accuracy_of_real",)
 _FACTOR = {"kid": 1000.0, "kid_deviation": 1000.0} | dict.fromkeys(_PERCENT, 100.0)
 _RANKED = {
     "structure": "structure kept of the source",
