@@ -14,6 +14,7 @@ from torch import Tensor
 
 from facemeld.data.randomness import random_at
 from facemeld.errors import UserError
+from facemeld.evaluation.compiled import Compiled, Decode, compiled_maps
 from facemeld.evaluation.distances import (
     FeatureSet,
     density_and_coverage,
@@ -57,6 +58,22 @@ class Judges:
     """Fitted on real pictures once their light features are known."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Where the time goes."""
+
+    def __post_init__(self) -> None:
+        self._inception: Callable[[Tensor], Tensor] = self.inception
+        self.light_features: Callable[[Tensor], Tensor] = self.light
+        self.maps: Callable[[Tensor], list[Tensor]] = self.lpips.maps
+
+    def compile(self, image_size: int) -> None:
+        """Lets OpenVINO compute what is asked of every fake; pictures have this size."""
+        side = self.inception.input_size
+        self._inception = Compiled(self.inception, torch.zeros(1, 3, side, side))
+        self.light_features = Compiled(self.light, torch.zeros(1, 3, image_size, image_size))
+        self.maps = compiled_maps(self.lpips, image_size)
+
+    def inception_features(self, levels: Tensor) -> Tensor:
+        """As ``InceptionFeatures.features``."""
+        return self._inception(self.inception.prepared(levels))
 
     @contextmanager
     def clock(self, part: str) -> Iterator[None]:
@@ -115,6 +132,7 @@ class PairScorer:
         seed: of latent codes, references and subsets.
         batch: sources at a time.
         masker: of models whose skips are masked.
+        decode: the generator's decoder where another engine runs it.
         progress: called with the number of fakes done since the last call.
     """
 
@@ -129,8 +147,10 @@ class PairScorer:
         seed: int,
         batch: int,
         masker: Masker | None = None,
+        decode: Decode | None = None,
         progress: Callable[[int], object] = lambda fakes: None,
     ) -> None:
+        self.decode = decode or networks.generator.decode
         self.networks, self.judges = networks, judges
         self.protocol, self.people = protocol, people
         self.outputs, self.seed, self.batch = outputs, seed, batch
@@ -162,7 +182,7 @@ class PairScorer:
                 for output in range(self.outputs):
                     with self.judges.clock("generator"):
                         style = styles[mode][part, output]
-                        fakes = self.networks.generator.decode(content, style, masks)
+                        fakes = self.decode(content, style, masks)
                     chosen = rows[part, output] if mode == "reference" else None
                     scores = self._judge(fakes, pictures, target, chosen, group, features)
                     if geometry is not None:
@@ -240,12 +260,12 @@ class PairScorer:
         levels = quantised(fakes)
         saved = levels / 127.5 - 1
         with judges.clock("inception"):
-            features.append(judges.inception.features(levels).cpu())
+            features.append(judges.inception_features(levels).cpu())
         with judges.clock("lpips"):
             # the official code measures diversity before pictures are clamped and saved
-            group.add(judges.lpips.maps(fakes if self.protocol == "starganv2" else saved))
+            group.add(judges.maps(fakes if self.protocol == "starganv2" else saved))
         with judges.clock("fusion scores"):
-            light = judges.light(saved)
+            light = judges.light_features(saved)
             certain = judges.classifier.probabilities(light)
             scores = {
                 "structure": structure_kept(saved, sources),
@@ -279,8 +299,8 @@ class PairScorer:
             style = torch.lerp(ends[:, 0], ends[:, 1], float(share))
             if self.networks.config.unit_styles:
                 style = unit_rms(style)
-            fakes = self.networks.generator.decode(content, style, masks)
-            maps = self.judges.lpips.maps(fakes)
+            fakes = self.decode(content, style, masks)
+            maps = self.judges.maps(fakes)
             if before is not None:
                 steps.append(distance(before, maps))
             before = maps

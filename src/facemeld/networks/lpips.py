@@ -40,7 +40,7 @@ class LPIPS(nn.Module):
 
     def maps(self, pictures: Tensor) -> list[Tensor]:
         """B 3 H W in [-1, 1] -> five maps whose squared distance is the perceptual one."""
-        if (side := min(pictures.shape[2:])) < _SMALLEST:
+        if (side := min(map(int, pictures.shape[2:]))) < _SMALLEST:
             pictures = F.interpolate(pictures, scale_factor=_SMALLEST / side, mode="bilinear")
         x, found = (pictures - self.mean) / self.deviation, []
         x = x.contiguous(memory_format=torch.channels_last)
