@@ -21,7 +21,7 @@ from facemeld.networks.lpips import LPIPS
 
 ROWS = 4
 """Pictures of a part."""
-WORTH = 1000
+WORTH = 500
 """Pictures from which on compiling, which takes seconds, pays."""
 _PACKAGES = ("openvino", "onnx")
 

@@ -193,7 +193,8 @@ class PairScorer:
                 found[mode].inception.append(torch.stack(features, dim=1).flatten(0, 1))
                 found[mode].diversity.append(group.mean().cpu())
                 self.progress(len(pictures) * self.outputs)
-        paths = {m: self._paths(source, styles[m]) for m in MODES}
+        with self.judges.clock("smoothness"):
+            paths = {m: self._paths(source, styles[m]) for m in MODES}
         return [self._summary(source, target, m, found[m], paths[m], step) for m in MODES]
 
     @torch.inference_mode()
