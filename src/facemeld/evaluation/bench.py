@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from facemeld.evaluation.compiled import WORTH, backend_for, compiled_decoder
+from facemeld.evaluation.compiled import WORTH, CompiledGenerator, backend_for
 from facemeld.evaluation.distances import FeatureSet
 from facemeld.evaluation.fusion_scores import DomainClassifier
 from facemeld.evaluation.judges import load_inception, load_lpips, load_mobilenet
@@ -60,10 +60,10 @@ def bench(
         head=None,  # its share would depend on which domains are people
     )
     backend = backend or backend_for(device, WORTH)
-    decode = None
+    generator = None
     if backend == "openvino":
         judges.compile(size)
-        decode = compiled_decoder(networks)
+        generator = CompiledGenerator(networks)
     random = np.random.default_rng(0)
     domains = []
     for place, name in enumerate(networks.config.domains[:2]):
@@ -86,7 +86,7 @@ def bench(
         outputs=outputs,
         seed=0,
         batch=batch,
-        decode=decode,
+        generator=generator,
     )
     scorer.outputs = 2
     scorer.score(domains[0], domains[1], 2)  # the first pass allocates and chooses algorithms

@@ -18,15 +18,13 @@ from torch import Tensor, nn
 from facemeld.networks.bundle import Networks
 from facemeld.networks.generator import Content, Generator
 from facemeld.networks.lpips import LPIPS
+from facemeld.networks.winograd import with_winograd
 
 ROWS = 4
 """Pictures of a part."""
-WORTH = 500
+WORTH = 200
 """Pictures from which on compiling, which takes seconds, pays."""
 _PACKAGES = ("openvino", "onnx")
-
-Decode = Callable[[Content, Tensor, Tensor | None], Tensor]
-"""Content, styles and masks of the skips to pictures, as ``Generator.decode``."""
 
 
 def backend_for(device: torch.device, pictures: int) -> str:
@@ -56,6 +54,7 @@ class Compiled:
         from facemeld.fusion.graph_backends import compile_openvino
 
         inputs = {f"input{i}": _rows(value, ROWS) for i, value in enumerate(example)}
+        network = with_winograd(network, *inputs.values())
         with torch.no_grad():
             found = network(*inputs.values())
         self._single = isinstance(found, Tensor)
@@ -88,20 +87,28 @@ def compiled_maps(lpips: LPIPS, image_size: int) -> Callable[[Tensor], list[Tens
     return Compiled(_Maps(lpips), torch.zeros(1, 3, image_size, image_size))
 
 
-def compiled_decoder(networks: Networks) -> Decode:
-    """``Generator.decode``; with masks, which few models have, PyTorch's own."""
-    generator, side = networks.generator, networks.config.image_size
-    with torch.no_grad():
-        content = generator.encode(torch.zeros(1, 3, side, side))
-    style = torch.ones(1, networks.config.style_size)
-    run = Compiled(_Decoder(generator), style, content.bottleneck, *content.skips)
+class CompiledGenerator:
+    """A generator's two halves. With masks, which few models have, PyTorch decodes."""
 
-    def decode(content: Content, style: Tensor, masks: Tensor | None) -> Tensor:
+    def __init__(self, networks: Networks) -> None:
+        self.generator, side = networks.generator, networks.config.image_size
+        pictures = torch.zeros(1, 3, side, side)
+        with torch.no_grad():
+            content = self.generator.encode(pictures)
+        style = torch.ones(1, networks.config.style_size)
+        self._encode = Compiled(_Encoder(self.generator), pictures)
+        self._decode = Compiled(_Decoder(self.generator), style, content.bottleneck, *content.skips)
+
+    def encode(self, pictures: Tensor) -> Content:
+        """As ``Generator.encode``."""
+        bottleneck, *skips = self._encode(pictures)
+        return Content(bottleneck, tuple(skips))
+
+    def decode(self, content: Content, style: Tensor, masks: Tensor | None) -> Tensor:
+        """As ``Generator.decode``."""
         if masks is not None:
-            return generator.decode(content, style, masks)
-        return run(style, content.bottleneck, *content.skips)
-
-    return decode
+            return self.generator.decode(content, style, masks)
+        return self._decode(style, content.bottleneck, *content.skips)
 
 
 class _Maps(nn.Module):
@@ -111,6 +118,16 @@ class _Maps(nn.Module):
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.lpips.maps(pictures))
+
+
+class _Encoder(nn.Module):
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        content = self.generator.encode(pictures)
+        return (content.bottleneck, *content.skips)
 
 
 class _Decoder(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from facemeld.data.randomness import random_at
 from facemeld.errors import UserError
-from facemeld.evaluation.compiled import Compiled, Decode, compiled_maps
+from facemeld.evaluation.compiled import Compiled, CompiledGenerator, compiled_maps
 from facemeld.evaluation.distances import (
     FeatureSet,
     density_and_coverage,
@@ -60,20 +60,17 @@ class Judges:
     """Where the time goes."""
 
     def __post_init__(self) -> None:
-        self._inception: Callable[[Tensor], Tensor] = self.inception
+        self.inception_features: Callable[[Tensor], Tensor] = self.inception.features
         self.light_features: Callable[[Tensor], Tensor] = self.light
         self.maps: Callable[[Tensor], list[Tensor]] = self.lpips.maps
 
     def compile(self, image_size: int) -> None:
         """Lets OpenVINO compute what is asked of every fake; pictures have this size."""
         side = self.inception.input_size
-        self._inception = Compiled(self.inception, torch.zeros(1, 3, side, side))
+        run = Compiled(self.inception, torch.zeros(1, 3, side, side))
+        self.inception_features = lambda levels: run(self.inception.prepared(levels))
         self.light_features = Compiled(self.light, torch.zeros(1, 3, image_size, image_size))
         self.maps = compiled_maps(self.lpips, image_size)
-
-    def inception_features(self, levels: Tensor) -> Tensor:
-        """As ``InceptionFeatures.features``."""
-        return self._inception(self.inception.prepared(levels))
 
     @contextmanager
     def clock(self, part: str) -> Iterator[None]:
@@ -132,7 +129,7 @@ class PairScorer:
         seed: of latent codes, references and subsets.
         batch: sources at a time.
         masker: of models whose skips are masked.
-        decode: the generator's decoder where another engine runs it.
+        generator: the model's, where OpenVINO runs it.
         progress: called with the number of fakes done since the last call.
     """
 
@@ -147,10 +144,10 @@ class PairScorer:
         seed: int,
         batch: int,
         masker: Masker | None = None,
-        decode: Decode | None = None,
+        generator: CompiledGenerator | None = None,
         progress: Callable[[int], object] = lambda fakes: None,
     ) -> None:
-        self.decode = decode or networks.generator.decode
+        self.generator = generator or networks.generator
         self.networks, self.judges = networks, judges
         self.protocol, self.people = protocol, people
         self.outputs, self.seed, self.batch = outputs, seed, batch
@@ -175,14 +172,14 @@ class PairScorer:
             levels = as_levels(source.held_out[part], self.device)
             pictures = levels / 127.5 - 1
             with self.judges.clock("generator"):
-                content, masks = self.networks.generator.encode(pictures), self._masks(pictures)
+                content, masks = self.generator.encode(pictures), self._masks(pictures)
             geometry = self.judges.head(pictures) if heads else None
             for mode in MODES:
                 group, features = GroupDistance(), []
                 for output in range(self.outputs):
                     with self.judges.clock("generator"):
                         style = styles[mode][part, output]
-                        fakes = self.decode(content, style, masks)
+                        fakes = self.generator.decode(content, style, masks)
                     chosen = rows[part, output] if mode == "reference" else None
                     scores = self._judge(fakes, pictures, target, chosen, group, features)
                     if geometry is not None:
@@ -294,13 +291,13 @@ class PairScorer:
         """Mean evenness of paths between the first two styles of some sources."""
         ends = styles[:PATHS]
         pictures = as_levels(source.held_out[:PATHS], self.device) / 127.5 - 1
-        content, masks = self.networks.generator.encode(pictures), self._masks(pictures)
+        content, masks = self.generator.encode(pictures), self._masks(pictures)
         before, steps = None, []
         for share in torch.linspace(0, 1, STEPS + 1):
             style = torch.lerp(ends[:, 0], ends[:, 1], float(share))
             if self.networks.config.unit_styles:
                 style = unit_rms(style)
-            fakes = self.decode(content, style, masks)
+            fakes = self.generator.decode(content, style, masks)
             maps = self.judges.maps(fakes)
             if before is not None:
                 steps.append(distance(before, maps))

@@ -22,7 +22,7 @@ import facemeld
 from facemeld.data.randomness import random_at
 from facemeld.data.store import PictureStore, load_pictures
 from facemeld.evaluation.cache import cached_features
-from facemeld.evaluation.compiled import Decode, backend_for, compiled_decoder
+from facemeld.evaluation.compiled import CompiledGenerator, backend_for
 from facemeld.evaluation.distances import FeatureSet
 from facemeld.evaluation.fusion_scores import DomainClassifier
 from facemeld.evaluation.judges import (
@@ -100,7 +100,7 @@ class _Evaluation:
         masked = self.networks.config.skips == "masked"
         self.masker = load_masker(plan.weights_dir) if masked else None
         self.backend = backend_for(self.device, self._pictures())
-        self.decode: Decode | None = None
+        self.generator: CompiledGenerator | None = None
         self.hashes: dict[str, str] = {}
         self.looked = 0
         self.reals: dict[int, FeatureSet] = {}
@@ -118,7 +118,7 @@ class _Evaluation:
                 seed=self.plan.seed,
                 batch=self.batch,
                 masker=self.masker,
-                decode=self.decode,
+                generator=self.generator,
                 progress=self._advance,
             )
             domains: dict[int, Domain] = {}
@@ -172,7 +172,7 @@ class _Evaluation:
         if self.backend == "openvino":
             with judges.clock("compiling"):
                 judges.compile(self.size)
-                self.decode = compiled_decoder(self.networks)
+                self.generator = CompiledGenerator(self.networks)
         for place in self.ranks.share(list(range(len(plan.domains)))):
             self._real_features(place, judges, self._look)
         self.ranks.wait()  # the other ranks' share is in the cache now
