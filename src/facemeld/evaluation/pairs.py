@@ -202,9 +202,10 @@ class PairScorer:
             part = slice(start, start + self.batch)
             pictures = as_levels(domain.held_out[part], self.device) / 127.5 - 1
             masks = self._masks(pictures)
-            rebuilt = self.networks.generator(pictures, domain.styles[part], masks)
+            content = self.generator.encode(pictures)
+            rebuilt = self.generator.decode(content, domain.styles[part], masks)
             shown = quantised(rebuilt) / 127.5 - 1
-            gaps.append(self.judges.lpips(shown, pictures).cpu())
+            gaps.append(distance(self.judges.maps(shown), self.judges.maps(pictures)).cpu())
             light.append(domain.light[part])
         certain = self.judges.classifier.probabilities(torch.cat(light))
         return {
