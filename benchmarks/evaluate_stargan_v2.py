@@ -41,6 +41,7 @@ from typing import NamedTuple
 
 import torch
 from parity_stargan_v2 import load_peer, official_networks
+from PIL import Image
 from torch import Tensor
 
 from facemeld.data.catalogue import WEIGHTS
@@ -236,7 +237,7 @@ def ours(model: str, data: Path, out: Path, outputs: int, weights: Path) -> tupl
     return began.passed(), result
 
 
-def parts(model: str, nets: Nets | None) -> None:
+def parts(model: str, nets: Nets | None, folder: Path) -> None:
     """Processor time a picture of what either side does again and again, on one thread.
 
     From it, the ratio at the size of AFHQ: three domains, as many reals a target as fakes a pair,
@@ -249,7 +250,7 @@ def parts(model: str, nets: Nets | None) -> None:
     with torch.inference_mode():
         style = networks.style_encoder(pictures, labels)
         content = networks.generator.encode(pictures)
-    jobs = official_jobs(nets or as_nets(networks), pictures, style)
+    jobs = official_jobs(nets or as_nets(networks), pictures, style, folder)
     jobs |= our_jobs(networks, pictures, style, content)
     cost = dict.fromkeys(jobs, float("inf"))
     with torch.inference_mode():
@@ -262,6 +263,7 @@ def parts(model: str, nets: Nets | None) -> None:
     # for each fake a real one; a style is encoded in one of two modes
     official_fake = cost["official generator"] + cost["official style encoder"] / 2
     official_fake += 9 * cost["official alexnet"] + 2 * cost["official inception"]
+    official_fake += cost["official writing"] + 2 * cost["official reading"]
     once = cost["our encoder"] / 20 + cost["our style encoder"] / 40
     own = once + sum(cost[f"our {part}"] for part in ("inception", "lpips", "light", "decoder"))
     with_reals = own + cost["our inception"] / 4  # once a target, which has two sources, two modes
@@ -270,9 +272,31 @@ def parts(model: str, nets: Nets | None) -> None:
     print(f"where reals are cached {official_fake / own:.2f}")
 
 
-def official_jobs(nets: Nets, pictures: Tensor, style: Tensor) -> dict[str, Callable]:
+def official_jobs(nets: Nets, pictures: Tensor, style: Tensor, folder: Path) -> dict[str, Callable]:
     """What the official evaluation does with pictures."""
     import torchvision
+    from torchvision import transforms
+
+    paths = [folder / f"{index}.png" for index in range(len(pictures))]
+    prepared = transforms.Compose(
+        [
+            transforms.Resize([pictures.shape[-1]] * 2),
+            transforms.Resize([299, 299]),
+            transforms.ToTensor(),
+            transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ]
+    )
+
+    def write() -> None:
+        for picture, path in zip((pictures + 1) / 2, paths, strict=True):
+            torchvision.utils.save_image(picture, path)
+
+    def read() -> None:
+        for path in paths:
+            prepared(Image.open(path).convert("RGB"))
+
+    # files as large as those of photographs, which noise would not give
+    pictures = torch.nn.functional.avg_pool2d(pictures, 9, 1, 4) * 3
 
     inception = torchvision.models.inception_v3(weights=None, init_weights=False)
     inception.load_state_dict(drawn.inception(0), strict=False)
@@ -284,6 +308,8 @@ def official_jobs(nets: Nets, pictures: Tensor, style: Tensor) -> dict[str, Call
         "official alexnet": lambda: alexnet.features(pictures),
         "official generator": lambda: nets.generator(pictures, style),
         "official style encoder": lambda: nets.style_encoder(pictures, labels),
+        "official writing": write,
+        "official reading": read,
     }
 
 
@@ -344,7 +370,7 @@ def main() -> None:
             nets = papers_networks(peer, arguments.paper, arguments.domains, folder / "paper")
             model = str(folder / "paper" / "model")
         if arguments.parts:
-            return parts(model, nets)
+            return parts(model, nets, folder)
         data, weights = folder / "data", folder / "weights"
         subset(arguments.data, data, arguments.count, arguments.reals, arguments.domains)
         write_weights(weights)
