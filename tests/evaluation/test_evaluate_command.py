@@ -13,6 +13,7 @@ from facemeld.cli import main
 from facemeld.cli.evaluate import _Progress
 from facemeld.data.catalogue import WEIGHTS
 from facemeld.evaluation import bench, plan, run
+from facemeld.evaluation.light_target import LightTarget
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,28 @@ def test_light_prints_tables_or_writes_one_file_or_a_folder(
     assert "These are not FID" in page and "light Fréchet" in page and ">FID<" not in page
     assert page.count("data:image/png") == 2  # a plot for each mode
     assert "Best and worst by likeness" in page and "data:image/jpeg" in page
+
+
+def test_a_stopped_light_evaluation_goes_on(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, judged = LightTarget.judge, []
+
+    def stop_at_second(target: LightTarget, *arguments) -> dict:
+        judged.append(target.name)
+        if len(judged) == 2:
+            raise KeyboardInterrupt
+        return judge(target, *arguments)
+
+    monkeypatch.setattr(LightTarget, "judge", stop_at_second)
+    seeded = [*command, "--fakes", "20", "--seed", "3", "--json"]
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        main(seeded)
+    capsys.readouterr()
+    main(seeded)
+    assert judged == ["cat", "dog", "dog"]
+    told = json.loads(capsys.readouterr().out)
+    assert [t["target"] for t in told["targets"]] == ["cat", "cat", "dog", "dog"]
 
 
 def same(file: Path, result: dict) -> bool:

@@ -15,6 +15,7 @@ import pytest
 from drawn_faces import draw_face, write_faces
 
 from facemeld.data.catalogue import WEIGHTS
+from facemeld.data.shards import Sample, write_shard
 from facemeld.errors import UserError
 from facemeld.evaluation.cache import cache_folder
 from facemeld.evaluation.plan import Plan, make_plan
@@ -181,6 +182,56 @@ def test_pictures_of_several_sizes_are_refused(
     draw_face("cat", 1, 40).save(root / "train" / "cat" / "odd.png")
     with pytest.raises(UserError, match=r"2 different sizes \(40 of 48 x 48, 1 of 40 x 40\)"):
         make_plan("clean", resnet_model, root, weights_dir=judges_dir)
+
+
+@pytest.fixture
+def in_shards(data: Path, tmp_path: Path) -> Path:
+    """The same pictures in two shards a domain."""
+    root = tmp_path / "shards"
+    for folder in sorted(data.glob("*/*")):
+        files = sorted(folder.iterdir())
+        half = len(files) // 2
+        for name, part in (("000000.tar", files[:half]), ("000001.tar", files[half:])):
+            samples = [Sample(file.stem, file, 0) for file in part]
+            write_shard(root / folder.relative_to(data) / name, samples)
+    return root
+
+
+def test_pictures_in_shards_give_the_same_numbers(
+    plan: Plan,
+    result: dict,
+    in_shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FACEMELD_HOME", str(tmp_path / "home"))  # no cached features
+    same = make_plan(
+        "clean",
+        plan.model,
+        in_shards,
+        outputs=OUTPUTS,
+        people=plan.people,
+        weights_dir=plan.weights_dir,
+    )
+    assert same.hashes == plan.hashes
+    found = run_plan(same, tmp_path / "out", batch=7)
+    for one, other in zip(result["pairs"], found["pairs"], strict=True):
+        assert other["fid"] == pytest.approx(one["fid"], rel=1e-5)
+
+
+def test_shards_are_looked_into_before_any_work(
+    resnet_model: Path, judges_dir: Path, in_shards: Path, tmp_path: Path
+) -> None:
+    shard, odd = in_shards / "train" / "cat" / "000002.tar", tmp_path / "odd.png"
+    draw_face("cat", 1, 40).save(odd)
+    write_shard(shard, [Sample("odd", odd, 0)])
+    with pytest.raises(UserError, match="2 different sizes"):
+        make_plan("clean", resnet_model, in_shards, weights_dir=judges_dir)
+    odd.write_bytes(b"no picture")
+    write_shard(shard, [Sample("odd", odd, 0)])
+    with pytest.raises(UserError) as caught:
+        make_plan("clean", resnet_model, in_shards, weights_dir=judges_dir)
+    assert "000002.tar" in caught.value.where and "odd.png" in caught.value.where
 
 
 @pytest.mark.parametrize(

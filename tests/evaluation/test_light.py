@@ -24,8 +24,10 @@ from facemeld.data.folders import scan_domains
 from facemeld.data.store import load_pictures
 from facemeld.errors import UserError
 from facemeld.evaluation.judges import load_mobilenet
-from facemeld.evaluation.light import DomainScore, LightScorer, summary
+from facemeld.evaluation.light import DomainScore, LightScorer, run_light_plan, summary
+from facemeld.evaluation.light_plan import make_light_plan
 from facemeld.evaluation.light_target import LightJudges
+from facemeld.evaluation.unfinished import Unfinished
 from facemeld.networks.bundle import load_model
 from facemeld.networks.mobilenet import MobileNetV2Features
 
@@ -257,3 +259,33 @@ def test_pictures_of_several_sizes_are_refused(
     draw_face("cat", 1, 40).save(tmp_path / "cat" / "odd.png")
     with pytest.raises(UserError, match=r"2 different sizes \(140 of 48 x 48, 1 of 40 x 40\)"):
         evaluate(Oracle(), folders[0], tmp_path)
+
+
+def test_what_was_stopped_goes_on_and_ends_with_the_same_bits(
+    evaluate: Callable,
+    folders: tuple[Path, Path],
+    resnet_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("FACEMELD_HOME", str(tmp_path))
+    networks, weights = load_model(resnet_model), evaluate.keywords["weights_dir"]
+    plan = make_light_plan(networks.config, *folders, fakes=20, weights_dir=weights)
+    whole = run_light_plan(plan, networks)
+    unfinished, done = Unfinished(plan.fingerprint("its hash")), []
+
+    def stop(fakes: int, total: int) -> None:
+        if fakes > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_light_plan(plan, networks, stop, unfinished)
+    again = run_light_plan(plan, networks, lambda *now: done.append(now), unfinished)
+    assert done[0] == (40, 80) and done[-1] == (80, 80)  # only the second target was made
+    assert list(map(dataclasses.asdict, again)) == list(map(dataclasses.asdict, whole))
+    assert not unfinished.folder.exists()
+    others = [
+        plan.fingerprint("another"),
+        dataclasses.replace(plan, seed=1).fingerprint("its hash"),
+    ]
+    assert len({plan.fingerprint("its hash"), *others}) == 3

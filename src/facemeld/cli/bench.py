@@ -132,6 +132,7 @@ def bench_evaluate(
     model: str = "faces",
     protocol: Literal["clean", "starganv2"] = "clean",
     batch_size: int | None = None,
+    backend: Literal["auto", "torch", "openvino"] = "auto",
     weights_dir: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -141,6 +142,7 @@ def bench_evaluate(
         model: bundled model or model folder.
         protocol: which Inception judges.
         batch_size: sources at a time; by default what an evaluation takes here.
+        backend: what computes; by default what an evaluation of many pictures takes here.
         weights_dir: folder to look in first for published weights.
         json: print as JSON.
     """
@@ -151,7 +153,13 @@ def bench_evaluate(
     from facemeld.evaluation.bench import bench as measure
     from facemeld.training.measure import Cost
 
-    found = measure(model, protocol=protocol, batch=batch_size, weights_dir=weights_dir)
+    found = measure(
+        model,
+        protocol=protocol,
+        batch=batch_size,
+        backend=None if backend == "auto" else backend,
+        weights_dir=weights_dir,
+    )
     parts = found.pop("milliseconds_by_part")
     shared = ("pictures_per_second", "milliseconds_per_picture", "peak_memory_mb")
     cost = Cost(

@@ -110,15 +110,17 @@ def _light(model: str, held_out: Path, reals: Path, options: dict) -> dict:
     import torch
 
     from facemeld.evaluation import light
+    from facemeld.evaluation.unfinished import Unfinished
     from facemeld.networks.bundle import load_model
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pictures = sum(map(len, (*plan.held_out.files, *plan.reals.files)))
     print(f"measuring what {pictures} pictures look like", file=sys.stderr)
-    progress = _Progress("fakes")
+    progress, unfinished = _Progress("fakes"), Unfinished(plan.fingerprint(sha256))
     began = time.monotonic()
     try:
-        scores = light.run_light_plan(plan, load_model(folder, device=device), progress)
+        networks = load_model(folder, device=device)
+        scores = light.run_light_plan(plan, networks, progress, unfinished)
     finally:
         progress.close()
     result = light.report_of(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from facemeld.evaluation.compiled import WORTH, CompiledGenerator, backend_for
 from facemeld.evaluation.distances import FeatureSet
 from facemeld.evaluation.fusion_scores import DomainClassifier
 from facemeld.evaluation.judges import load_inception, load_lpips, load_mobilenet
@@ -30,6 +31,7 @@ def bench(
     outputs: int = 10,
     batch: int | None = None,
     weights_dir: str | Path | None = None,
+    backend: str | None = None,
 ) -> dict[str, object]:
     """One pair of domains of random pictures, both modes, with the published networks.
 
@@ -40,6 +42,7 @@ def bench(
         outputs: fakes a source and mode.
         batch: sources at a time; by default as in an evaluation.
         weights_dir: where to look first for the judging networks.
+        backend: ``torch`` or ``openvino``; by default as in an evaluation of many pictures.
 
     Returns:
         ``pictures_per_second`` and ``milliseconds_per_picture`` of fakes, ``peak_memory_mb``, and
@@ -56,6 +59,11 @@ def bench(
         light=load_mobilenet(device, weights_dir)[0],
         head=None,  # its share would depend on which domains are people
     )
+    backend = backend or backend_for(device, WORTH)
+    generator = None
+    if backend == "openvino":
+        judges.compile(size)
+        generator = CompiledGenerator(networks)
     random = np.random.default_rng(0)
     domains = []
     for place, name in enumerate(networks.config.domains[:2]):
@@ -63,14 +71,22 @@ def bench(
         pictures = as_levels(held_out, device) / 127.5 - 1
         labels = torch.full((sources,), place, device=device)
         with torch.inference_mode():
-            styles, features = networks.style_encoder(pictures, labels), judges.light(pictures)
+            styles = networks.style_encoder(pictures, labels)
+            features = judges.light_features(pictures)
         reals = FeatureSet(random.random((_REALS, judges.inception.size), np.float32))
         domains.append(Domain(name, place, place, held_out, styles, features, reals, reals))
     labels = torch.arange(2, device=device).repeat_interleave(sources)
     seen = torch.cat([domain.light for domain in domains]).clone()
     judges.classifier = DomainClassifier(seen, labels, 2)
     scorer = PairScorer(
-        networks, judges, protocol=protocol, people=(), outputs=outputs, seed=0, batch=batch
+        networks,
+        judges,
+        protocol=protocol,
+        people=(),
+        outputs=outputs,
+        seed=0,
+        batch=batch,
+        generator=generator,
     )
     scorer.outputs = 2
     scorer.score(domains[0], domains[1], 2)  # the first pass allocates and chooses algorithms
@@ -88,6 +104,7 @@ def bench(
         "batch": batch,
         "image_size": size,
         "device": str(device),
+        "backend": backend,
     }
 
 

@@ -3,7 +3,8 @@
 They are called FID and KID only with the features of the 2015-12-05 Inception network. The
 formulas are written out here, not taken from torchmetrics, because the same products and roots
 serve all of them and all pairs of domains: one eigendecomposition a set, one matrix product a pair.
-The tests hold them against figures that torch-fidelity gave for the same features, to 1e-3.
+docs/evaluation.md says what that saves. The tests hold them against figures that torch-fidelity
+gave for the same features, to 1e-3.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ from facemeld.evaluation.fusion_scores import DomainClassifier
 from facemeld.evaluation.judges import load_head_geometry, load_mobilenet
 from facemeld.evaluation.light_plan import FAKES, LightPlan, make_light_plan
 from facemeld.evaluation.light_target import MODES, Fakes, FileRows, LightJudges, LightTarget, Rows
+from facemeld.evaluation.unfinished import Unfinished
 from facemeld.fusion.skip_masks import Masker, load_masker
 from facemeld.networks.bundle import Networks
 
@@ -141,8 +142,15 @@ def run_light_plan(
     plan: LightPlan,
     networks: Networks,
     progress: Callable[[int, int], object] = lambda done, total: None,
+    unfinished: Unfinished | None = None,
 ) -> list[DomainScore]:
     """As ``evaluate``, of what was checked already; the model stays on its device.
+
+    Args:
+        plan: what will be measured.
+        networks: the model.
+        progress: called with (fakes done, fakes in all).
+        unfinished: where finished targets are kept until all are done.
 
     Raises:
         UserError: unreadable pictures.
@@ -153,14 +161,18 @@ def run_light_plan(
     masked = networks.config.skips == "masked"
     size = networks.config.image_size
     reals = [FileRows(plan.reals.root, files, size) for files in plan.reals.files]
-    return LightScorer(
+    scorer = LightScorer(
         LightJudges(features, sha256, head, plan.people),
         load_pictures(plan.held_out, size),
         reals,
         fakes=plan.fakes,
         seed=plan.seed,
         masker=load_masker(plan.weights_dir) if masked else None,
-    ).score(networks, progress)
+    )
+    scores = scorer.score(networks, progress, unfinished)
+    if unfinished is not None:
+        unfinished.clear()
+    return scores
 
 
 class LightScorer:
@@ -201,9 +213,11 @@ class LightScorer:
         self,
         networks: Networks,
         progress: Callable[[int, int], object] = lambda done, total: None,
+        unfinished: Unfinished | None = None,
     ) -> list[DomainScore]:
-        """Every target in both modes; see ``evaluate``."""
-        scores, done = [], 0
+        """Every target in both modes; see ``run_light_plan``."""
+        kept = [unfinished and unfinished.get(target.name) for target in self.targets]
+        done = sum(score["fakes"] for rows in kept for score in rows or ())
         progress(done, self.total)
 
         def advance(fakes: int) -> None:
@@ -211,10 +225,22 @@ class LightScorer:
             done += fakes
             progress(done, self.total)
 
-        for target in self.targets:
-            found = target.judge(networks, self.classifier, self.masker, advance)
-            scores += [score_of(target, mode, found[mode], self.classifier) for mode in MODES]
+        scores = []
+        for target, rows in zip(self.targets, kept, strict=True):
+            if rows is None:
+                found = target.judge(networks, self.classifier, self.masker, advance)
+                mine = [score_of(target, mode, found[mode], self.classifier) for mode in MODES]
+                if unfinished is not None:
+                    unfinished.put(target.name, [dataclasses.asdict(score) for score in mine])
+            else:
+                mine = [_restored(row) for row in rows]
+            scores += mine
         return scores
+
+
+def _restored(row: dict) -> DomainScore:
+    pairs = tuple(PairScore(**pair) for pair in row["pairs"])
+    return DomainScore(**row | {"pairs": pairs})
 
 
 def score_of(
@@ -222,11 +248,10 @@ def score_of(
 ) -> DomainScore:
     """The scores of the fakes of one target and mode."""
     distance = frechet_distance(fakes.features, target.real_features)
-    name = target.domains[target.index]
     pairs = [
         PairScore(
             target.domains[place],
-            name,
+            target.name,
             mode,
             int((fakes.sources == place).sum()),
             **_means(fakes, fakes.sources == place),
@@ -235,7 +260,7 @@ def score_of(
         for place in np.unique(fakes.sources)
     ]
     return DomainScore(
-        domain=name,
+        domain=target.name,
         mode=mode,
         fakes=len(fakes.features),
         reals=len(target.real_features),

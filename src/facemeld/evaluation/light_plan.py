@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import facemeld
 from facemeld.config import NetworkConfig
-from facemeld.data.catalogue import find_weights, locate
+from facemeld.data.catalogue import WEIGHTS, find_weights, locate
 from facemeld.data.folders import DomainFolders
 from facemeld.errors import UserError
 from facemeld.evaluation.plan import check_masks, hash_pictures, people_among, scan_both
@@ -34,6 +37,13 @@ class LightPlan:
     weights_dir: Path | None
     hashes: dict[str, str] = field(repr=False)
     """SHA-256 of the pictures of each set and domain."""
+
+    def fingerprint(self, model_sha256: str) -> str:
+        """The same for two evaluations that give the same numbers."""
+        judges = [WEIGHTS[name].sha256 for name in ("mobilenet-v2", "head-pose")]
+        parts = [model_sha256, self.hashes, self.fakes, self.seed, self.people, judges]
+        text = json.dumps([facemeld.__version__, *parts], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def make_light_plan(

@@ -145,6 +145,11 @@ class LightTarget:
         self.rivals = [self._rivals(random, row) for row in self.references]
         self._random = random  # what comes of it now belongs to the latent codes
 
+    @property
+    def name(self) -> str:
+        """Of the domain."""
+        return self.domains[self.index]
+
     @torch.no_grad()
     def judge(
         self,
@@ -161,7 +166,7 @@ class LightTarget:
             masker: of models whose skips are masked.
             progress: called with the number of fakes done since the last call.
         """
-        label = networks.config.domains.index(self.domains[self.index])
+        label = networks.config.domains.index(self.name)
         codes = self._latent_codes(networks.config.latent_size)
         found = {mode: _Collected() for mode in MODES}
         for start in range(0, len(self.sources), BATCH):
@@ -225,7 +230,7 @@ class LightTarget:
             references = torch.from_numpy(self.references[rows]).to(features.device)
             found["likeness"] = likeness(features, references, own)
             found["nearer_to_own"] = nearer_to_own(features, references, own)
-        if self.judges.head is not None and self.domains[self.index] in self.judges.people:
+        if self.judges.head is not None and self.name in self.judges.people:
             found["pose_degrees"] = self._turned(rows, sources, fakes)
         return found
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from facemeld.data.randomness import random_at
 from facemeld.errors import UserError
+from facemeld.evaluation.compiled import Compiled, CompiledGenerator, compiled_maps
 from facemeld.evaluation.distances import (
     FeatureSet,
     density_and_coverage,
@@ -57,6 +58,19 @@ class Judges:
     """Fitted on real pictures once their light features are known."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Where the time goes."""
+
+    def __post_init__(self) -> None:
+        self.inception_features: Callable[[Tensor], Tensor] = self.inception.features
+        self.light_features: Callable[[Tensor], Tensor] = self.light
+        self.maps: Callable[[Tensor], list[Tensor]] = self.lpips.maps
+
+    def compile(self, image_size: int) -> None:
+        """Lets OpenVINO compute what is asked of every fake; pictures have this size."""
+        side = self.inception.input_size
+        run = Compiled(self.inception, torch.zeros(1, 3, side, side))
+        self.inception_features = lambda levels: run(self.inception.prepared(levels))
+        self.light_features = Compiled(self.light, torch.zeros(1, 3, image_size, image_size))
+        self.maps = compiled_maps(self.lpips, image_size)
 
     @contextmanager
     def clock(self, part: str) -> Iterator[None]:
@@ -115,6 +129,7 @@ class PairScorer:
         seed: of latent codes, references and subsets.
         batch: sources at a time.
         masker: of models whose skips are masked.
+        generator: the model's, where OpenVINO runs it.
         progress: called with the number of fakes done since the last call.
     """
 
@@ -129,8 +144,10 @@ class PairScorer:
         seed: int,
         batch: int,
         masker: Masker | None = None,
+        generator: CompiledGenerator | None = None,
         progress: Callable[[int], object] = lambda fakes: None,
     ) -> None:
+        self.generator = generator or networks.generator
         self.networks, self.judges = networks, judges
         self.protocol, self.people = protocol, people
         self.outputs, self.seed, self.batch = outputs, seed, batch
@@ -155,14 +172,14 @@ class PairScorer:
             levels = as_levels(source.held_out[part], self.device)
             pictures = levels / 127.5 - 1
             with self.judges.clock("generator"):
-                content, masks = self.networks.generator.encode(pictures), self._masks(pictures)
+                content, masks = self.generator.encode(pictures), self._masks(pictures)
             geometry = self.judges.head(pictures) if heads else None
             for mode in MODES:
                 group, features = GroupDistance(), []
                 for output in range(self.outputs):
                     with self.judges.clock("generator"):
                         style = styles[mode][part, output]
-                        fakes = self.networks.generator.decode(content, style, masks)
+                        fakes = self.generator.decode(content, style, masks)
                     chosen = rows[part, output] if mode == "reference" else None
                     scores = self._judge(fakes, pictures, target, chosen, group, features)
                     if geometry is not None:
@@ -173,7 +190,8 @@ class PairScorer:
                 found[mode].inception.append(torch.stack(features, dim=1).flatten(0, 1))
                 found[mode].diversity.append(group.mean().cpu())
                 self.progress(len(pictures) * self.outputs)
-        paths = {m: self._paths(source, styles[m]) for m in MODES}
+        with self.judges.clock("smoothness"):
+            paths = {m: self._paths(source, styles[m]) for m in MODES}
         return [self._summary(source, target, m, found[m], paths[m], step) for m in MODES]
 
     @torch.inference_mode()
@@ -184,9 +202,10 @@ class PairScorer:
             part = slice(start, start + self.batch)
             pictures = as_levels(domain.held_out[part], self.device) / 127.5 - 1
             masks = self._masks(pictures)
-            rebuilt = self.networks.generator(pictures, domain.styles[part], masks)
+            content = self.generator.encode(pictures)
+            rebuilt = self.generator.decode(content, domain.styles[part], masks)
             shown = quantised(rebuilt) / 127.5 - 1
-            gaps.append(self.judges.lpips(shown, pictures).cpu())
+            gaps.append(distance(self.judges.maps(shown), self.judges.maps(pictures)).cpu())
             light.append(domain.light[part])
         certain = self.judges.classifier.probabilities(torch.cat(light))
         return {
@@ -240,12 +259,12 @@ class PairScorer:
         levels = quantised(fakes)
         saved = levels / 127.5 - 1
         with judges.clock("inception"):
-            features.append(judges.inception.features(levels).cpu())
+            features.append(judges.inception_features(levels).cpu())
         with judges.clock("lpips"):
             # the official code measures diversity before pictures are clamped and saved
-            group.add(judges.lpips.maps(fakes if self.protocol == "starganv2" else saved))
+            group.add(judges.maps(fakes if self.protocol == "starganv2" else saved))
         with judges.clock("fusion scores"):
-            light = judges.light(saved)
+            light = judges.light_features(saved)
             certain = judges.classifier.probabilities(light)
             scores = {
                 "structure": structure_kept(saved, sources),
@@ -273,14 +292,14 @@ class PairScorer:
         """Mean evenness of paths between the first two styles of some sources."""
         ends = styles[:PATHS]
         pictures = as_levels(source.held_out[:PATHS], self.device) / 127.5 - 1
-        content, masks = self.networks.generator.encode(pictures), self._masks(pictures)
+        content, masks = self.generator.encode(pictures), self._masks(pictures)
         before, steps = None, []
         for share in torch.linspace(0, 1, STEPS + 1):
             style = torch.lerp(ends[:, 0], ends[:, 1], float(share))
             if self.networks.config.unit_styles:
                 style = unit_rms(style)
-            fakes = self.networks.generator.decode(content, style, masks)
-            maps = self.judges.lpips.maps(fakes)
+            fakes = self.generator.decode(content, style, masks)
+            maps = self.judges.maps(fakes)
             if before is not None:
                 steps.append(distance(before, maps))
             before = maps

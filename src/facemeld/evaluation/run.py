@@ -22,6 +22,7 @@ import facemeld
 from facemeld.data.randomness import random_at
 from facemeld.data.store import PictureStore, load_pictures
 from facemeld.evaluation.cache import cached_features
+from facemeld.evaluation.compiled import CompiledGenerator, backend_for
 from facemeld.evaluation.distances import FeatureSet
 from facemeld.evaluation.fusion_scores import DomainClassifier
 from facemeld.evaluation.judges import (
@@ -98,6 +99,8 @@ class _Evaluation:
         self.batch = batch or fitting_batch(self.device, self.size)
         masked = self.networks.config.skips == "masked"
         self.masker = load_masker(plan.weights_dir) if masked else None
+        self.backend = backend_for(self.device, self._pictures())
+        self.generator: CompiledGenerator | None = None
         self.hashes: dict[str, str] = {}
         self.looked = 0
         self.reals: dict[int, FeatureSet] = {}
@@ -115,6 +118,7 @@ class _Evaluation:
                 seed=self.plan.seed,
                 batch=self.batch,
                 masker=self.masker,
+                generator=self.generator,
                 progress=self._advance,
             )
             domains: dict[int, Domain] = {}
@@ -144,6 +148,10 @@ class _Evaluation:
             return len(MODES) * FAKES if self._light_takes(target) else 0
         return len(MODES) * self.plan.outputs * len(self.plan.held_out.files[source])
 
+    def _pictures(self) -> int:
+        """Fakes and reals that the whole plan looks at, whoever does it and what is left of it."""
+        return sum(map(self._fakes, self.units)) + sum(map(len, self.plan.reals.files))
+
     def _path(self, unit: tuple[int, int]) -> Path:
         return self.partial / f"{unit[0]:03d}-to-{unit[1]:03d}.json"
 
@@ -161,6 +169,10 @@ class _Evaluation:
         if len(plan.people) > 1:
             head, self.hashes["head_geometry"] = load_head_geometry(device, plan.weights_dir)
         judges = Judges(inception, lpips, light, head)
+        if self.backend == "openvino":
+            with judges.clock("compiling"):
+                judges.compile(self.size)
+                self.generator = CompiledGenerator(self.networks)
         for place in self.ranks.share(list(range(len(plan.domains)))):
             self._real_features(place, judges, self._look)
         self.ranks.wait()  # the other ranks' share is in the cache now
@@ -184,7 +196,7 @@ class _Evaluation:
             labels = torch.full((len(pictures),), label, device=self.device)
             with judges.clock("style encoder"), torch.inference_mode():
                 styles.append(self.networks.style_encoder(pictures, labels))
-                light.append(judges.light(pictures))
+                light.append(judges.light_features(pictures))
         reals = self._real_features(place, judges)
         return Domain(
             name,
@@ -232,14 +244,17 @@ class _Evaluation:
     ) -> FeatureSet:
         if place not in self.reals:
             with judges.clock("real features"):
-                found = self._cached(place, "inception", judges.inception.features, done)
+                found = self._cached(place, "inception", judges.inception_features, done)
                 self.reals[place] = FeatureSet(found)
         return self.reals[place]
 
     def _light_of_reals(self, place: int, judges: Judges) -> Tensor:
         with judges.clock("real features"):
             found = self._cached(
-                place, "mobilenet_v2", lambda x: judges.light(x / 127.5 - 1), lambda pictures: None
+                place,
+                "mobilenet_v2",
+                lambda levels: judges.light_features(levels / 127.5 - 1),
+                lambda pictures: None,
             )
         return torch.from_numpy(found)
 
@@ -303,6 +318,7 @@ class _Evaluation:
             "people": list(plan.people),
             "device": _device_name(self.device),
             "torch": torch.__version__,
+            "backend": self.backend,
             "ranks": self.ranks.size,
             "seconds": round(sum(entry["seconds"] for entry in times) / self.ranks.size, 1),
             "seconds_by_part": {part: round(s, 1) for part, s in sorted(parts.items())},

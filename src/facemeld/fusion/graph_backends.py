@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from facemeld.config import NetworkConfig
 from facemeld.errors import UserError
 from facemeld.fusion.backends import Content
 from facemeld.fusion.exported import Exported, content_names
+
+if TYPE_CHECKING:
+    import openvino
 
 Arrays = Mapping[str, np.ndarray]
 Run = Callable[[Arrays], list[np.ndarray]]
@@ -126,9 +130,18 @@ def _onnx_runtime(path: Path) -> Run:
     return lambda inputs: session.run(None, dict(inputs))
 
 
-def _openvino(path: Path) -> Run:
+def compile_openvino(model: str | openvino.Model, options: Mapping[str, str]):
+    """An OpenVINO model, or the file of one, compiled for the processor."""
     import openvino
 
+    # OpenVINO gives the thread that compiles a stack for signals, and frees it with the model,
+    # whichever thread that happens in; the next signal would end the process. So a thread of its
+    # own compiles.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(openvino.compile_model, model, "CPU", options).result()
+
+
+def _openvino(path: Path) -> Run:
     # Else the plug-in computes in bf16 wherever the processor can.
     options = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -136,11 +149,7 @@ def _openvino(path: Path) -> Run:
         "INFERENCE_NUM_THREADS": str(_threads()),
     }
     try:
-        # OpenVINO gives the thread that compiles a stack for signals, and frees it with the model,
-        # whichever thread that happens in; the next signal would end the process. So a thread of
-        # its own compiles.
-        with ThreadPoolExecutor(1) as thread:
-            compiled = thread.submit(openvino.compile_model, str(path), "CPU", options).result()
+        compiled = compile_openvino(str(path), options)
     except Exception as error:
         raise _unreadable(path, error) from None
     names = [output.any_name for output in compiled.outputs]

@@ -208,7 +208,11 @@ class InceptionFeatures(nn.Module):
         return x.mean(dim=(2, 3))
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Pictures of any size in their 256 levels, B 3 H W in [0, 255] -> B 2048.
+        """Pictures of any size in their 256 levels, B 3 H W in [0, 255] -> B 2048."""
+        return self(self.prepared(pixels))
+
+    def prepared(self, pixels: Tensor) -> Tensor:
+        """Resized and normalised: B 3 H W in [0, 255] -> B 3 299 299.
 
         ``fid``: resized without aliasing (bicubic, not rounded), as clean-fid does (Parmar et al.
         2022). ``torchvision``: as the official StarGAN v2 evaluation does, bilinear as in Pillow,
@@ -216,9 +220,9 @@ class InceptionFeatures(nn.Module):
         """
         x = pixels.float()
         if self.kind == "fid":
-            return self((_resized(x, "bicubic").clamp(0, 255) - 128) / 128)
+            return (_resized(x, "bicubic").clamp(0, 255) - 128) / 128
         mean, deviation = x.new_tensor(_IMAGENET).view(2, 1, 3, 1, 1)
-        return self((_resized(x, "bilinear").round() / 255 - mean) / deviation)
+        return (_resized(x, "bilinear").round() / 255 - mean) / deviation
 
     def load_published(self, weights: dict[str, Tensor]) -> None:
         """Loads a state dict in torchvision's names, folding each batch norm into its convolution.

@@ -40,7 +40,7 @@ class LPIPS(nn.Module):
 
     def maps(self, pictures: Tensor) -> list[Tensor]:
         """B 3 H W in [-1, 1] -> five maps whose squared distance is the perceptual one."""
-        if (side := min(pictures.shape[2:])) < _SMALLEST:
+        if (side := min(map(int, pictures.shape[2:]))) < _SMALLEST:
             pictures = F.interpolate(pictures, scale_factor=_SMALLEST / side, mode="bilinear")
         x, found = (pictures - self.mean) / self.deviation, []
         x = x.contiguous(memory_format=torch.channels_last)
@@ -97,20 +97,26 @@ def distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
 class GroupDistance:
     """Mean distance of all pairs of a group, from running sums over its members.
 
-    The sum of |a - b|^2 over the n (n - 1) / 2 pairs is n sum |a|^2 - |sum a|^2.
+    The sum of |a - b|^2 over the n (n - 1) / 2 pairs is n sum |a|^2 - |sum a|^2, wherever the
+    origin lies: here at the first member, so that two small numbers are subtracted, not two large.
     """
 
     def __init__(self) -> None:
         self.count = 0
+        self.first: list[Tensor] = []
         self.sums: list[Tensor] = []
         self.squares: Tensor | float = 0.0
 
     def add(self, maps: list[Tensor]) -> None:
         """One more member of each of B groups, as maps of B pictures."""
-        maps = [m.double() for m in maps]  # the difference of two large sums is to be taken
-        self.squares = self.squares + _mean_square(maps)
-        self.sums = [s + m for s, m in zip(self.sums, maps)] if self.sums else maps
         self.count += 1
+        if not self.first:
+            self.first, self.sums = maps, [torch.zeros_like(m) for m in maps]
+            return
+        gaps = [m - first for m, first in zip(maps, self.first)]
+        self.squares = self.squares + _mean_square(gaps)
+        for total, gap in zip(self.sums, gaps):
+            total += gap
 
     def mean(self) -> Tensor:
         """-> B; at least two members must have been added."""
