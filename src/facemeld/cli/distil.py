@@ -92,3 +92,76 @@ def _configured(teacher: str, student, options: dict):
     config = from_dict(TrainingConfig, values, where="training options")
     check(config.problems(), "training options")
     return config
+
+
+def _left_out(test_data: Path | None, fakes: int, network, weights_dir: Path | None) -> list[str]:
+    """What the report will be without, and why; UserError for an impossible number."""
+    from facemeld.data.catalogue import locate
+    from facemeld.evaluation.light_plan import FEWEST
+
+    if fakes and fakes < FEWEST:
+        raise UserError(
+            f"fakes is {fakes}, but must be at least {FEWEST}",
+            where="--fakes",
+            fix="0 leaves the light evaluation out",
+        )
+    if not fakes:
+        return []
+    if test_data is None:
+        return ["the light evaluation, which needs held-out pictures (--test-data)"]
+    if locate("mobilenet-v2", weights_dir) is None:
+        fix = "facemeld download mobilenet-v2"
+        return [f"the light evaluation, as its weights are not here ({fix})"]
+    return []
+
+
+def _report(
+    config,
+    model: Path,
+    out: Path,
+    fakes: int,
+    left_out: list[str],
+    weights_dir: Path | None,
+    command: str,
+) -> None:
+    """Compares the finished student with its teacher and writes the report."""
+    import json
+
+    from facemeld.cli.progress import Progress
+    from facemeld.evaluation.distilled import compare
+    from facemeld.files import write_whole
+    from facemeld.reports.distilled import write_distillation
+
+    print("comparing the student with its teacher", file=sys.stderr)
+    with Progress("fakes") as progress:
+        result, picture = compare(
+            config.teacher,
+            model,
+            config.samples_from or config.data,
+            config.data,
+            fakes=fakes,
+            seed=config.seed,
+            weights_dir=weights_dir,
+            progress=progress,
+        )
+    result |= {"left_out": left_out}
+    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    path = out / "distillation.json"
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    for file in (model, path, *write_distillation(result, picture, command, out)):
+        print(file)
+
+
+def _command(options: dict) -> str:
+    """The command that reproduces a result, with what was given."""
+    parts = ["facemeld", "distil"]
+    defaults = {"resume": "auto", "fakes": 500}
+    for name, value in options.items():
+        if value in (None, []) or defaults.get(name) == value:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        if name == "set":
+            parts += [part for item in value for part in (flag, item)]
+        else:
+            parts += [flag, *map(str, value if isinstance(value, list) else [value])]
+    return shlex.join(parts)

@@ -18,17 +18,22 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+import facemeld
+from facemeld.data.catalogue import locate
+from facemeld.data.folders import of_domains
 from facemeld.data.sampling import Batch, BatchSampler
-from facemeld.data.store import PictureStore
+from facemeld.data.store import PictureStore, load_pictures
 from facemeld.evaluation.fusion_scores import structure_kept
 from facemeld.evaluation.judges import load_head_geometry, load_mobilenet
 from facemeld.evaluation.light import LightScorer, summary
-from facemeld.evaluation.light_target import LightJudges, Rows
-from facemeld.fusion.skip_masks import Masker
+from facemeld.evaluation.light_target import FileRows, LightJudges, Rows
+from facemeld.evaluation.plan import hash_model, people_among
+from facemeld.fusion.skip_masks import Masker, load_masker
 from facemeld.images.sheet import sheet
 from facemeld.images.tensors import to_pictures
-from facemeld.networks.bundle import Networks
+from facemeld.networks.bundle import Networks, load_model
 from facemeld.networks.costs import network_costs
+from facemeld.networks.model_folder import find_model
 
 MODES = ("reference", "latent", "own style")
 SOURCES = 480
@@ -65,6 +70,73 @@ class Pair:
         if mode == "latent":
             return self.teacher.mapping_network(batch.latents[::2], batch.targets), batch.targets
         return encoder(batch.references[::2], batch.targets), batch.targets
+
+
+def compare(
+    teacher: str | Path,
+    student: str | Path,
+    pictures: str | Path,
+    reals: str | Path,
+    *,
+    fakes: int,
+    seed: int,
+    weights_dir: str | Path | None = None,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> tuple[dict, Image.Image]:
+    """All that is compared, JSON-able, and a sheet of both models side by side.
+
+    Args:
+        teacher, student: bundled names or model folders.
+        pictures: domain folders of sources and references.
+        reals: domain folders of real pictures, for the light protocol.
+        fakes: a domain, mode and model in the light protocol; 0 leaves it out.
+        seed: of the choice of pictures and of the latent codes.
+        weights_dir: where to look first for weights.
+        progress: called with (fakes of the light protocol done, fakes in all).
+
+    Raises:
+        UserError: missing models, pictures or weights.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    folders = find_model(teacher), find_model(student)
+    models = [load_model(folder, device=device) for folder in folders]
+    config = models[1].config
+    masker = load_masker(weights_dir) if config.skips == "masked" else None
+    pair = Pair(models[0], models[1], masker)
+    found = of_domains(pictures, config.domains)
+    store = load_pictures(found, config.image_size)
+    result = {
+        "facemeld": facemeld.__version__,
+        "teacher": str(folders[0]),
+        "teacher_sha256": hash_model(folders[0]),
+        "student": str(folders[1]),
+        "student_sha256": hash_model(folders[1]),
+        "image_size": config.image_size,
+        "widths": {"teacher": models[0].config.widths, "student": config.widths},
+        "pictures": str(found.root),
+        "sources": SOURCES,
+        "fakes": fakes,
+        "seed": seed,
+        "costs": costs_of(pair),
+        "imitation": imitation(pair, store, seed=seed),
+        "light": None,
+    }
+    if fakes:
+        people = people_among(config.domains)
+        if len(people) < 2 or locate("head-pose", weights_dir) is None:
+            people = ()
+        real = of_domains(reals, config.domains)
+        result["light"] = light_of(
+            pair,
+            store,
+            [FileRows(real.root, files, config.image_size) for files in real.files],
+            fakes=fakes,
+            seed=seed,
+            people=people,
+            weights_dir=weights_dir,
+            progress=progress,
+        )
+    return result, side_by_side(pair, store, seed=seed)
 
 
 @torch.no_grad()
@@ -175,7 +247,9 @@ def costs_of(pair: Pair) -> dict[str, dict[str, float]]:
         config = getattr(pair, name).config
         costs = {cost.part: cost for cost in network_costs(config)}
         whole = costs["generator"]
-        decoder = sum(costs[f"generator/{p}"].gmac for p in ("decoder", "skips") if f"generator/{p}" in costs)
+        decoder = sum(
+            costs[f"generator/{p}"].gmac for p in ("decoder", "skips") if f"generator/{p}" in costs
+        )
         found[name] = {
             "gmac": whole.gmac,
             "decoder_gmac": decoder,
@@ -189,7 +263,10 @@ def costs_of(pair: Pair) -> dict[str, dict[str, float]]:
 def _decoder_milliseconds(pair: Pair) -> dict[str, float]:
     device = next(pair.student.parameters()).device
     size, styles = pair.teacher.config.image_size, pair.teacher.config.style_size
-    source, style = torch.zeros(1, 3, size, size, device=device), torch.ones(1, styles, device=device)
+    source, style = (
+        torch.zeros(1, 3, size, size, device=device),
+        torch.ones(1, styles, device=device),
+    )
     masks = None if pair.masker is None else pair.masker(source)
     models = {"teacher": pair.teacher, "student": pair.student}
     contents = {name: m.generator.encode(source) for name, m in models.items()}

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from facemeld.config import LossWeights, TrainingConfig
-from facemeld.data.folders import DomainFolders, scan_domains
+from facemeld.data.folders import DomainFolders, of_domains
 from facemeld.data.sampling import Batch
 from facemeld.errors import UserError
 from facemeld.evaluation.plan import hash_model
@@ -67,15 +67,13 @@ def teacher_folders(config: TrainingConfig) -> DomainFolders:
     for name in config.domains:
         if name not in network.domains:
             raise UserError(f"the teacher has no domain '{name}'", where=config.teacher)
-    found = scan_domains(config.data, only=network.domains)
     wanted = dataclasses.replace(config.network, domains=network.domains).resolved()
     theirs, mine = dataclasses.asdict(network), dataclasses.asdict(wanted)
     differing = [n for n in mine if n not in OWN_PARTS and mine[n] != theirs[n]]
     if differing:
         told = ", ".join(f"{n} (teacher {theirs[n]}, run {mine[n]})" for n in differing)
         raise UserError(f"options differ from the teacher's: {told}", where=config.teacher)
-    files = dict(zip(found.domains, found.files))
-    return DomainFolders(found.root, network.domains, tuple(files[d] for d in network.domains))
+    return of_domains(config.data, network.domains)
 
 
 def take_teacher(config: TrainingConfig, networks: Networks, device: torch.device) -> Teacher:

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import flop_registry
 
 from facemeld.config import TrainingConfig
 from facemeld.data.cache import cached_pictures
-from facemeld.data.folders import DomainFolders
+from facemeld.data.folders import DomainFolders, scan_domains
 from facemeld.data.prefetch import BatchesAhead
 from facemeld.data.sampling import BatchSampler
 from facemeld.training.loop import _Run
