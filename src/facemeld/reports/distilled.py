@@ -58,7 +58,10 @@ def distillation_page(result: dict, picture: Image.Image, command: str) -> Page:
         rows.append([title, teacher, student, teacher / student])
     page.table(["", "teacher", "student", "times less"], rows)
     page.heading("How near its pictures are to the teacher's")
-    page.table(*_distances(result["imitation"]), caption=f"{result['sources']} sources from {result['pictures']}.")
+    page.table(
+        *_distances(result["imitation"]),
+        caption=f"{result['sources']} sources from {result['pictures']}.",
+    )
     page.table(*_kept(result["imitation"]))
     if result["light"]:
         page.heading("Light evaluation")
