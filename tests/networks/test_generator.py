@@ -10,7 +10,7 @@ from facemeld.config import SwinConfig
 from facemeld.networks.generator import Generator
 from facemeld.networks.layers import NoNorm
 
-KINDS = ("resnet", "swin-encoder", "swin-unet")
+KINDS = ("resnet", "separable", "swin-encoder", "swin-unet")
 SKIPS = ("none", "additive", "highpass", "masked")
 SWIN = SwinConfig(window_size=4, head_width=4, convolutional_levels=1)
 SIZES = {
@@ -37,6 +37,8 @@ ALL_SIZES = pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 
 
 def build(skips: str, skip_resolutions=(16, 32, 64), kind="resnet", **sizes) -> Generator:
+    if kind == "separable":
+        kind, sizes = "resnet", sizes | {"separable": True}
     generator = Generator(
         kind=kind, skips=skips, skip_resolutions=skip_resolutions, swin=SWIN, **sizes
     )
