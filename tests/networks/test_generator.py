@@ -160,7 +160,7 @@ def test_skips_carry_what_their_strength_says(kind, skips):
         assert len(content.skips) == 2  # 32 and 16
         full = generator.decode(content, styles, masks)
         none = generator.decode(content, styles, masks, content_strength=0.0)
-    bare = Generator(kind=kind, **sizes, skips=skips, skip_resolutions=(), swin=SWIN)
+    bare = build(skips, skip_resolutions=(), kind=kind, **sizes)
     bare.load_state_dict(generator.state_dict(), strict=False)
     with torch.inference_mode():
         torch.testing.assert_close(none, bare(pictures, styles), atol=1e-5, rtol=1e-5)
