@@ -122,20 +122,10 @@ def compare(
         "light": None,
     }
     if fakes:
-        people = people_among(config.domains)
-        if len(people) < 2 or locate("head-pose", weights_dir) is None:
-            people = ()
         real = of_domains(reals, config.domains)
-        result["light"] = light_of(
-            pair,
-            store,
-            [FileRows(real.root, files, config.image_size) for files in real.files],
-            fakes=fakes,
-            seed=seed,
-            people=people,
-            weights_dir=weights_dir,
-            progress=progress,
-        )
+        rows = [FileRows(real.root, files, config.image_size) for files in real.files]
+        how = dict(fakes=fakes, seed=seed, weights_dir=weights_dir, progress=progress)
+        result["light"] = light_of(pair, store, rows, **how)
     return result, side_by_side(pair, store, seed=seed)
 
 
@@ -203,11 +193,12 @@ def light_of(
     *,
     fakes: int,
     seed: int,
-    people: tuple[str, ...] = (),
     weights_dir: str | Path | None = None,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> dict[str, dict]:
     """Means of the light protocol by model and mode, of the same sources, references and codes.
+
+    Head pose is compared if there are two domains of people, and its network is at hand.
 
     Args:
         pair: the models.
@@ -215,7 +206,6 @@ def light_of(
         reals: real pictures of the same domains.
         fakes: a domain, mode and model.
         seed: of the choice of pictures and of the latent codes.
-        people: domains whose head pose is compared, none or at least two.
         weights_dir: where to look first for weights.
         progress: called with (fakes done, fakes in all).
 
@@ -223,7 +213,9 @@ def light_of(
         UserError: missing weights, unreadable pictures.
     """
     device = next(pair.student.parameters()).device
-    head = load_head_geometry(device, weights_dir)[0] if people else None
+    head, people = None, people_among(held_out.domains)
+    if len(people) > 1 and locate("head-pose", weights_dir) is not None:
+        head = load_head_geometry(device, weights_dir)[0]
     judges = LightJudges(*load_mobilenet(device, weights_dir), head, people)
     scorer = LightScorer(judges, held_out, reals, fakes=fakes, seed=seed, masker=pair.masker)
     total, means = 2 * scorer.total, {}

@@ -28,7 +28,7 @@ _KEPT = {
 }
 _PERCENT = ("l1", "l1_of_source", "rebuilt")
 _LIGHT = ("distance", "covered", "least_covered", "domain_accuracy", "nearer_to_own", "retrieval")
-_LIGHT += ("likeness", "structure", "pose_degrees")
+_LIGHT += ("likeness", "structure", "nearer_to_source", "pose_degrees")
 
 
 def write_distillation(result: dict, picture: Image.Image, command: str, out: Path) -> list[Path]:
