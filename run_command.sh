@@ -18,6 +18,7 @@ job_table() {
     $row grid              -         "a sheet of sources and references" facemeld grid
     $row video       faces,video     "a video of faces turning into others" facemeld video
     $row train             train     "train on your folders of faces"    facemeld train
+    $row distil            train     "a small model that imitates one"   facemeld distil
     $row evaluate          reports   "score a model, with a report"      facemeld evaluate
     $row compare           reports   "several runs in one report"        facemeld compare
     $row train-faces-64    train     "train like the bundled model" facemeld train --preset faces-64

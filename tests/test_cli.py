@@ -26,6 +26,7 @@ COMMANDS = (
     "grid",
     "align",
     "train",
+    "distil",
     "evaluate",
     "compare",
     "export",
@@ -461,6 +462,21 @@ MISTAKES: dict[str, tuple[Callable[[Places], list[str]], tuple[str, ...]]] = {
     "download without accepting its terms": (
         lambda at: ["download", "afhq"],
         ("terms of afhq have to be accepted first: CC BY-NC 4.0", "--accept-licence"),
+    ),
+    "distillation of an unknown teacher": (
+        lambda at: ["distil", "--teacher", "fcaes", "--data", at.faces, "--out", at.to("r")],
+        ("no such model", "did you mean 'faces'"),
+    ),
+    "distillation without pictures of a domain": (
+        lambda at: ["distil", "--teacher", "faces", "--data", at.faces, "--out", at.to("r")],
+        ("there is no domain 'anime'", "pictures"),
+    ),
+    "distillation with too few fakes": (
+        lambda at: (
+            ["distil", "--teacher", at.model, "--data", at.faces, "--out", at.to("r")]
+            + ["--fakes", "3"]
+        ),
+        ("fakes is 3", "0 leaves the light evaluation out"),
     ),
     "evaluation without pictures": (
         lambda at: ["evaluate", "--data", at.to("n"), "--reals", at.faces, "--model", at.model],

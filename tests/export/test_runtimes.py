@@ -34,7 +34,8 @@ def tiny(generator: str, skips: str, style_encoder: str) -> NetworkConfig:
     return NetworkConfig(
         image_size=16,
         domains=("cat", "dog", "wild"),
-        generator=generator,
+        generator="resnet" if generator == "separable" else generator,
+        separable=generator == "separable",
         style_encoder=style_encoder,
         skips=skips,
         skip_resolutions=(8, 16),
@@ -58,6 +59,7 @@ KINDS = [
     ("resnet", "none", "resnet"),
     ("resnet", "additive", "projected"),
     ("resnet", "masked", "resnet"),
+    ("separable", "additive", "projected"),
     ("swin-encoder", "highpass", "swin"),
     ("swin-unet", "additive", "projected"),
 ]

@@ -170,3 +170,18 @@ def test_he_initialisation():
     layer = layers.conv(64, 256)
     assert layer.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
     assert torch.equal(layer.bias, torch.zeros(256))
+
+
+@pytest.mark.parametrize("step", ["forward", "halving", "doubling"])
+def test_a_separable_convolution_is_a_full_one_whose_kernel_factorises(step: str) -> None:
+    separable = layers.SeparableConv3x3(5, 7, doubles=step == "doubling")
+    full = layers.Conv3x3(5, 7)
+    with torch.no_grad():
+        kernels_of_maps = separable.depthwise.weight[:, 0]  # of inputs, or of outputs
+        between = separable.pointwise.weight[:, :, 0, 0]  # outputs, inputs
+        along = "ohw" if step == "doubling" else "ihw"
+        full.weight.copy_(torch.einsum(f"oi,{along}->oihw", between, kernels_of_maps))
+    x = torch.randn(2, 5, 32, 16)
+    assert_close([getattr(separable, step)(x)], [getattr(full, step)(x)], atol=1e-4)
+    weights = [sum(p.numel() for p in m.parameters()) for m in (separable, full)]
+    assert weights[0] < weights[1] / 3

@@ -10,7 +10,7 @@ from facemeld.config import SwinConfig
 from facemeld.networks.generator import Generator
 from facemeld.networks.layers import NoNorm
 
-KINDS = ("resnet", "swin-encoder", "swin-unet")
+KINDS = ("resnet", "separable", "swin-encoder", "swin-unet")
 SKIPS = ("none", "additive", "highpass", "masked")
 SWIN = SwinConfig(window_size=4, head_width=4, convolutional_levels=1)
 SIZES = {
@@ -37,6 +37,8 @@ ALL_SIZES = pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 
 
 def build(skips: str, skip_resolutions=(16, 32, 64), kind="resnet", **sizes) -> Generator:
+    if kind == "separable":
+        kind, sizes = "resnet", sizes | {"separable": True}
     generator = Generator(
         kind=kind, skips=skips, skip_resolutions=skip_resolutions, swin=SWIN, **sizes
     )
@@ -158,7 +160,7 @@ def test_skips_carry_what_their_strength_says(kind, skips):
         assert len(content.skips) == 2  # 32 and 16
         full = generator.decode(content, styles, masks)
         none = generator.decode(content, styles, masks, content_strength=0.0)
-    bare = Generator(kind=kind, **sizes, skips=skips, skip_resolutions=(), swin=SWIN)
+    bare = build(skips, skip_resolutions=(), kind=kind, **sizes)
     bare.load_state_dict(generator.state_dict(), strict=False)
     with torch.inference_mode():
         torch.testing.assert_close(none, bare(pictures, styles), atol=1e-5, rtol=1e-5)

@@ -23,6 +23,7 @@ for subject in (
     "faces",
     "data",
     "train",
+    "distil",
     "evaluate",
     "compare",
     "models",

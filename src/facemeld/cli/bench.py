@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from facemeld.cli.app import app, note
-from facemeld.cli.train import _setting, _training_config
+from facemeld.cli.train import _training_config, setting
 from facemeld.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def bench_train(
         "network.image_size": image_size,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    given |= dict(map(_setting, set))
+    given |= dict(map(setting, set))
     chosen = _training_config(preset, config, given)
     from facemeld.config import check
 

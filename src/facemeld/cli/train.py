@@ -79,7 +79,7 @@ def train(
         "network.skips": skips,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    chosen = _training_config(preset, config, given | dict(map(_setting, set)))
+    chosen = _training_config(preset, config, given | dict(map(setting, set)))
     if not chosen.data:
         raise UserError("no training pictures", where="--data", fix="name their folder")
     if out is None:
@@ -168,6 +168,11 @@ def _training_config(preset_name: str | None, file: Path | None, given: dict):
     init = given.get("init") or base.init
     if init and "network" not in described:
         values["network"] = to_dict(read_network_config(find_model(init)))
+    return from_dict(TrainingConfig, laid_over(values, given), where="training options")
+
+
+def laid_over(values: dict, given: dict) -> dict:
+    """A configuration's values, changed, with the given ones (dotted names) in their places."""
     # the late weights are last: where there are none yet, they begin as the others
     for name, value in sorted(given.items(), key=lambda item: item[0].startswith("late_weights.")):
         table = values
@@ -179,10 +184,10 @@ def _training_config(preset_name: str | None, file: Path | None, given: dict):
             if not isinstance(table, dict):
                 raise UserError(f"unknown option '{name}'", where="--set")
         table[last] = value
-    return from_dict(TrainingConfig, values, where="training options")
+    return values
 
 
-def _setting(text: str) -> tuple[str, object]:
+def setting(text: str) -> tuple[str, object]:
     """name=value; the value as in TOML, or as plain text."""
     import tomllib
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from facemeld.config.checks import check
 from facemeld.config.network import LEVELS, NetworkConfig, SwinConfig, level_of
-from facemeld.config.presets import preset, presets
+from facemeld.config.presets import distillation, preset, presets
 from facemeld.config.text import dotted, from_dict, read_toml, to_dict, write_toml
 from facemeld.config.training import LossWeights, TrainingConfig
 
@@ -22,6 +22,7 @@ __all__ = [
     "SwinConfig",
     "TrainingConfig",
     "check",
+    "distillation",
     "dotted",
     "from_dict",
     "level_of",

@@ -70,6 +70,9 @@ class NetworkConfig:
     """Residual blocks at the coarsest resolution, before the style."""
     decoder_blocks: int = 2
     """AdaIN residual blocks at the coarsest resolution."""
+    separable: bool = False
+    """Depthwise and pointwise convolutions in place of full ones in the generator's residual
+    blocks: for small generators."""
     styled_output: bool = False
     """AdaIN instead of a fixed norm before the colours."""
     unit_styles: bool = False

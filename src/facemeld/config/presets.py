@@ -40,6 +40,24 @@ _FAST = dict(
     ema_half_life=10_000,
     ema_rampup=True,
 )
+_DISTIL = dict(
+    recipe="distil",
+    pictures=24_000,
+    batch_size=4,
+    crop_probability=0.0,
+    learning_rate=2e-3,
+    beta1=0.5,
+    weight_decay=0.0,
+    gradient_clip=10.0,
+    decay_from=0.5,
+    warmup_pictures=4000,
+    weights=LossWeights(adversarial=0.1, pixels=1.0, features=1.0),
+    ema=0.998,
+    ema_rampup=True,
+    log_every=800,
+    sample_every=8_000,
+    checkpoint_every=4_000,
+)
 _COMPACT = dict(
     image_size=64,
     style_encoder="projected",
@@ -146,3 +164,8 @@ def preset(name: str) -> TrainingConfig:
         raise UserError(f"no preset named '{name}'", fix=did_you_mean(name, list(_PRESETS)))
     _, network, training = _PRESETS[name]
     return TrainingConfig(network=NetworkConfig(**network), **training)
+
+
+def distillation(teacher: str, student: NetworkConfig) -> TrainingConfig:
+    """The configuration for distilling a student with these networks from a teacher."""
+    return TrainingConfig(teacher=teacher, network=student, **_DISTIL)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from facemeld.config.checks import check, choice_problems, range_problems, type_problems
 from facemeld.config.network import NetworkConfig
 
-RECIPES = ("starganv2", "fast", "lean")
+RECIPES = ("starganv2", "fast", "lean", "distil")
 PRECISIONS = ("auto", "fp32", "bf16")
 BRANCHES = ("alternate", "both")
 AUGMENTATIONS = ("none", "diffaugment")
@@ -29,7 +29,10 @@ class LossWeights:
     reconstruction: float = 0.0
     """Source under its own style against itself, L1 (lean)."""
     features: float = 0.0
-    """Feature statistics against the reference's, L1 (lean)."""
+    """Feature statistics against the reference's, L1 (lean); frozen feature maps against those of
+    the teacher's picture, L1 (distil)."""
+    pixels: float = 0.0
+    """Picture against the teacher's, L1 (distil)."""
     content: float = 0.0
     """Hinge on the correlation of luminance gradients with the source's (lean, fast)."""
     style_matching: float = 0.0
@@ -47,7 +50,8 @@ class TrainingConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     recipe: str = "starganv2"
     """starganv2: the paper's dynamics. fast: the same losses for less than half of the compute.
-    lean: for little compute (see training/lean.py)."""
+    lean: for little compute (see training/lean.py). distil: a small generator learns from a
+    trained one (see training/distil.py)."""
     data: str = ""
     """Folder with a subfolder of pictures for each domain."""
     domains: tuple[str, ...] = ()
@@ -55,6 +59,9 @@ class TrainingConfig:
     init: str = ""
     """Model to start from: a bundled name or a model folder; heads are matched by domain name. One
     for pictures of half the size will do, if all widths but the finest are its own."""
+    teacher: str = ""
+    """Model whose generator is imitated, and whose other networks are taken over: a bundled name or
+    a model folder (distil)."""
     cache: str = ""
     """Folder for decoded pictures; empty: ``cache`` in the folder FACEMELD_HOME if that is set,
     else ``.cache`` in the run folder."""
@@ -113,10 +120,11 @@ class TrainingConfig:
     diversity_until: float = 1.0
     """Share of the run after which the diversity weight has decayed linearly to zero."""
     reference_share: float = 0.6
-    """Share of steps whose styles come from references; the others from latent codes (lean,
-    fast)."""
+    """Share of steps whose styles come from references; the others from latent codes (lean, fast,
+    distil)."""
     warmup_pictures: int = 0
-    """Pictures of pure reconstruction at the start (lean)."""
+    """Pictures at the start of pure reconstruction (lean), or of imitation without a discriminator
+    (distil)."""
     warmup_layers: str = "all"
     """all, or outermost: the warm-up trains only the layers at the pictures' own resolution, which
     are new in a generator that starts from one of half the size (lean)."""
@@ -212,18 +220,25 @@ class TrainingConfig:
     def _recipe_problems(self) -> list[str]:
         found = []
         network = self.network
-        if self.recipe == "lean":
+        if self.recipe in ("lean", "distil"):
             if network.discriminator != "projected":
-                found.append("the lean recipe needs discriminator = projected")
+                found.append(f"the {self.recipe} recipe needs discriminator = projected")
+        elif network.discriminator != "resnet":
+            found.append(f"the {self.recipe} recipe needs discriminator = resnet (R1 on pixels)")
+        if self.recipe == "lean":
             if self.batch_size % 2:
                 found.append("batch_size must be even: the lean recipe uses each source twice")
             if self.batch_size // (max(self.processes, 1) * self.accumulate) < self.cycle_interval:
                 found.append("cycle_interval is larger than the share of a batch")
-        elif network.discriminator != "resnet":
-            found.append(f"the {self.recipe} recipe needs discriminator = resnet (R1 on pixels)")
+        if self.recipe == "distil" and not self.teacher:
+            found.append("the distil recipe needs a teacher")
+        if self.teacher and self.recipe != "distil":
+            found.append("a teacher is for the distil recipe")
+        if self.teacher and self.init:
+            found.append("init and teacher exclude each other")
         if self.init and self.swin_weights:
             found.append("init and swin_weights exclude each other: a model brings its own weights")
-        if network.skips == "masked" and self.recipe != "starganv2":
+        if network.skips == "masked" and self.recipe not in ("starganv2", "distil"):
             found.append(f"the {self.recipe} recipe has no masks: skips = masked need starganv2")
         samples = self.batch_size // (2 if self.recipe == "lean" else 1)
         shares = max(self.processes, 1) * self.accumulate

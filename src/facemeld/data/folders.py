@@ -73,6 +73,17 @@ def scan_domains(root: str | Path, *, at_least: int = 2, only: Sequence[str] = (
     return DomainFolders(root, tuple(domains), files)
 
 
+def of_domains(root: str | Path, domains: Sequence[str]) -> DomainFolders:
+    """These domains below a folder, in this order: a model's, which need not be sorted.
+
+    Raises:
+        UserError: as ``scan_domains``.
+    """
+    found = scan_domains(root, only=domains)
+    files = dict(zip(found.domains, found.files, strict=True))
+    return DomainFolders(found.root, tuple(domains), tuple(files[name] for name in domains))
+
+
 def bundled_faces() -> list[Path]:
     """The example faces inside the package; the first part of a name is the domain."""
     folder = Path(str(resources.files("facemeld"))) / "assets" / "faces"

@@ -39,20 +39,7 @@ class Networks(nn.Module):
         super().__init__()
         config = config.resolved()
         self.config = config
-        self.generator = Generator(
-            kind=config.generator,
-            image_size=config.image_size,
-            widths=config.widths,
-            style_size=config.style_size,
-            encoder_blocks=config.encoder_blocks,
-            decoder_blocks=config.decoder_blocks,
-            skips=config.skips,
-            skip_resolutions=config.skip_resolutions,
-            high_pass_divisor=config.high_pass_divisor,
-            styled_output=config.styled_output,
-            unit_styles=config.unit_styles,
-            swin=config.swin,
-        )
+        self.generator = build_generator(config)
         self.style_encoder = _build_style_encoder(config)
         self.mapping_network = MappingNetwork(
             latent_size=config.latent_size,
@@ -63,6 +50,26 @@ class Networks(nn.Module):
             domain_layers=config.mapping_domain_layers,
             unit_styles=config.unit_styles,
         )
+
+
+def build_generator(config: NetworkConfig) -> Generator:
+    """The generator that this configuration describes."""
+    config = config.resolved()
+    return Generator(
+        kind=config.generator,
+        image_size=config.image_size,
+        widths=config.widths,
+        style_size=config.style_size,
+        encoder_blocks=config.encoder_blocks,
+        decoder_blocks=config.decoder_blocks,
+        skips=config.skips,
+        skip_resolutions=config.skip_resolutions,
+        high_pass_divisor=config.high_pass_divisor,
+        styled_output=config.styled_output,
+        unit_styles=config.unit_styles,
+        swin=config.swin,
+        separable=config.separable,
+    )
 
 
 def _build_style_encoder(config: NetworkConfig) -> nn.Module:

@@ -27,7 +27,12 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from facemeld.config import NetworkConfig
-from facemeld.networks.bundle import Networks, build_discriminator, without_values
+from facemeld.networks.bundle import (
+    Networks,
+    build_discriminator,
+    build_generator,
+    without_values,
+)
 from facemeld.networks.features import EfficientNetLite0
 
 ASSUMED_DOMAINS = ("first", "second", "third")  # for configurations that name none
@@ -73,6 +78,16 @@ def network_costs(config: NetworkConfig) -> list[PartCost]:
         arguments = (pictures, domains)
         costs.append(_cost("discriminator", discriminator, arguments, weights=discriminator))
     return costs
+
+
+def generator_gmac(config: NetworkConfig) -> float:
+    """Thousand million multiply-adds of a generator's whole pass, as in ``network_costs``."""
+    with without_values(), torch.no_grad():
+        generator = build_generator(config)
+        pictures = torch.empty(1, 3, config.image_size, config.image_size)
+        masks = torch.empty(1, 2, *pictures.shape[2:]) if config.skips == "masked" else None
+        arguments = (pictures, torch.empty(1, config.style_size), masks)
+        return _cost("generator", generator, arguments, weights=generator).gmac
 
 
 def _generator_costs(networks: Networks, pictures: Tensor, styles: Tensor) -> list[PartCost]:

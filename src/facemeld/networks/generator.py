@@ -92,6 +92,7 @@ class Generator(nn.Module):
         styled_output: AdaIN instead of a fixed instance norm before the colours.
         unit_styles: the styles have unit mean square (see AdaIN).
         swin: shape of the Swin blocks.
+        separable: residual blocks of depthwise and pointwise convolutions.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Generator(nn.Module):
         styled_output: bool = False,
         unit_styles: bool = False,
         swin: SwinConfig = SwinConfig(),
+        separable: bool = False,
     ) -> None:
         super().__init__()
         self.skips = skips
@@ -121,13 +123,14 @@ class Generator(nn.Module):
 
         def encoder_block(level: int, **sizes) -> nn.Module:
             if kind == "resnet" or level < swin.convolutional_levels:
-                return ResidualBlock(normalise=True, **sizes)
+                return ResidualBlock(normalise=True, separable=separable, **sizes)
             return SwinStage(sizes=swin, norm="instance", **sizes)
 
         def decoder_block(level: int, **sizes) -> nn.Module:
             if kind != "swin-unet" or level < swin.convolutional_levels:
                 shortcut = skips not in ("highpass", "masked")
-                return StyledResidualBlock(shortcut=shortcut, **style, **sizes)
+                how = {"shortcut": shortcut, "separable": separable}
+                return StyledResidualBlock(**how, **style, **sizes)
             return StyledSwinStage(sizes=swin, **style, **sizes)
 
         self.from_rgb = conv(3, widths[0])

@@ -12,7 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facemeld.networks.kernels import doubling_conv, halving_conv, instance_norm, normalise
+from facemeld.networks.kernels import (
+    doubling_conv,
+    halving_conv,
+    instance_norm,
+    normalise,
+    pointwise_conv,
+)
 from facemeld.networks.styles import RegionStyles, style_maps
 
 SLOPE = 0.2  # of every leaky ReLU
@@ -35,6 +41,50 @@ def initialise(layer):
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+class Conv3x3(nn.Conv2d):
+    """A 3x3 convolution, also with the resolution halved after it or doubled before it."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, padding=1)
+        initialise(self)
+
+    def halving(self, x: Tensor) -> Tensor:
+        """Average-pooled afterwards. B C H W -> B C' H/2 W/2"""
+        return halving_conv(x, self)
+
+    def doubling(self, x: Tensor) -> Tensor:
+        """Of the nearest-neighbour upsampling. B C H W -> B C' 2H 2W"""
+        return doubling_conv(x, self)
+
+
+class SeparableConv3x3(nn.Module):
+    """The same with a depthwise and a pointwise convolution in place of a full one (Howard et al.
+    2017, "MobileNets"): about a ninth of the products and weights.
+
+    The pointwise one is taken where the map is smallest: after a halving, and before a doubling.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, doubles: bool = False) -> None:
+        super().__init__()
+        channels = outputs if doubles else inputs
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        nn.init.normal_(self.depthwise.weight, std=1 / 3)
+        self.pointwise = conv(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B C H W -> B C' H W"""
+        return pointwise_conv(self.depthwise(x), self.pointwise)
+
+    def halving(self, x: Tensor) -> Tensor:
+        """Average-pooled between. B C H W -> B C' H/2 W/2"""
+        return pointwise_conv(F.avg_pool2d(self.depthwise(x), 2), self.pointwise)
+
+    def doubling(self, x: Tensor) -> Tensor:
+        """Upsampled between, nearest. B C H W -> B C' 2H 2W"""
+        x = F.interpolate(pointwise_conv(x, self.pointwise), scale_factor=2, mode="nearest")
+        return self.depthwise(x)
 
 
 class InstanceNorm(nn.Module):
@@ -93,23 +143,31 @@ class ResidualBlock(nn.Module):
         outputs: channels out.
         normalise: instance norm before each activation (the generator's encoder).
         downsample: halve H and W by average pooling.
+        separable: depthwise and pointwise convolutions (see SeparableConv3x3).
     """
 
     def __init__(
-        self, *, inputs: int, outputs: int, normalise: bool = False, downsample: bool = False
+        self,
+        *,
+        inputs: int,
+        outputs: int,
+        normalise: bool = False,
+        downsample: bool = False,
+        separable: bool = False,
     ) -> None:
         super().__init__()
         self.downsample = downsample
         self.norm1 = InstanceNorm(inputs) if normalise else NoNorm()
         self.norm2 = InstanceNorm(inputs) if normalise else NoNorm()
-        self.conv1 = conv(inputs, inputs)
-        self.conv2 = conv(inputs, outputs)
+        conv3x3 = SeparableConv3x3 if separable else Conv3x3
+        self.conv1 = conv3x3(inputs, inputs)
+        self.conv2 = conv3x3(inputs, outputs)
         self.shortcut = conv(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.norm1(x, SLOPE)
         if self.downsample:
-            residual, x = halving_conv(residual, self.conv1), F.avg_pool2d(x, 2)
+            residual, x = self.conv1.halving(residual), F.avg_pool2d(x, 2)
         else:
             residual = self.conv1(residual)
         residual = self.conv2(self.norm2(residual, SLOPE))
@@ -126,6 +184,7 @@ class StyledResidualBlock(nn.Module):
         upsample: double H and W.
         shortcut: add the shortcut; the paper leaves it out where high-pass skips carry the content.
         unit_styles: see AdaIN.
+        separable: depthwise and pointwise convolutions (see SeparableConv3x3).
     """
 
     def __init__(
@@ -137,13 +196,17 @@ class StyledResidualBlock(nn.Module):
         upsample: bool = False,
         shortcut: bool = True,
         unit_styles: bool = False,
+        separable: bool = False,
     ) -> None:
         super().__init__()
         self.upsample = upsample
         self.norm1 = AdaIN(style_size=style_size, channels=inputs, unit_styles=unit_styles)
         self.norm2 = AdaIN(style_size=style_size, channels=outputs, unit_styles=unit_styles)
-        self.conv1 = conv(inputs, outputs)
-        self.conv2 = conv(outputs, outputs)
+        if separable:
+            self.conv1 = SeparableConv3x3(inputs, outputs, doubles=upsample)
+            self.conv2 = SeparableConv3x3(outputs, outputs)
+        else:
+            self.conv1, self.conv2 = Conv3x3(inputs, outputs), Conv3x3(outputs, outputs)
         self.shortcut = None
         if shortcut:
             same = inputs == outputs
@@ -151,7 +214,7 @@ class StyledResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor | RegionStyles) -> Tensor:
         residual = self.norm1(x, style, SLOPE)
-        residual = doubling_conv(residual, self.conv1) if self.upsample else self.conv1(residual)
+        residual = self.conv1.doubling(residual) if self.upsample else self.conv1(residual)
         residual = self.conv2(self.norm2(residual, style, SLOPE))
         if self.shortcut is None:
             return residual

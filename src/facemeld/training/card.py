@@ -15,6 +15,11 @@ def training_card(config: TrainingConfig, store: PictureStore) -> str:
         f"| {domain} | {len(pictures)} |" for domain, pictures in zip(store.domains, store.pictures)
     )
     start = f"- Fine-tuned from `{Path(config.init).name}`.\n" if config.init else ""
+    if config.teacher:
+        start = (
+            f"- A student of `{Path(config.teacher).name}`: its generator learned to paint what "
+            "that of its\n  teacher does; style encoder and mapping network are the teacher's.\n"
+        )
     return f"""# A facemeld model
 
 Fuses faces of {len(network.domains)} domains at {network.image_size} px.

@@ -21,8 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from facemeld.config import LossWeights, TrainingConfig, check
-from facemeld.data.catalogue import find_weights
-from facemeld.data.folders import DomainFolders, scan_domains
+from facemeld.data.folders import DomainFolders
 from facemeld.data.prefetch import BatchesAhead
 from facemeld.data.sampling import Batch, BatchSampler
 from facemeld.errors import UserError
@@ -32,22 +31,17 @@ from facemeld.networks.features import FeatureStatistics
 from facemeld.training import checkpoint
 from facemeld.training.card import training_card
 from facemeld.training.decoded import decoded_pictures
+from facemeld.training.distil import DistilRecipe, Teacher, take_teacher
 from facemeld.training.ema import MovingAverage, decay_of
 from facemeld.training.execution import compile_networks, recompute_activations, side_by_side
 from facemeld.training.fast import FastRecipe
-from facemeld.training.frozen import frozen_features, statistics_of_all
+from facemeld.training.frozen import fit_frozen, frozen_features
 from facemeld.training.guard import StepGuard, not_finite
 from facemeld.training.lean import LeanRecipe
 from facemeld.training.light_scores import LightScores, check_light_scores
+from facemeld.training.needs import processes_of, published_features, training_folders
 from facemeld.training.optimizers import optimizer_of, set_learning_rates, trainable
-from facemeld.training.processes import (
-    SharedFlag,
-    Team,
-    best_size,
-    launch,
-    torchrun_size,
-    torchrun_team,
-)
+from facemeld.training.processes import SharedFlag, Team, launch, torchrun_team
 from facemeld.training.run_folder import open_run
 from facemeld.training.runlog import Means, RunLog
 from facemeld.training.samples import SampleSheet
@@ -56,7 +50,7 @@ from facemeld.training.starganv2 import StarGANv2Recipe
 from facemeld.training.start import check_start, start_from_model
 from facemeld.training.warm_start import find_swin_weights, start_from_imagenet
 
-Recipe = StarGANv2Recipe | FastRecipe | LeanRecipe
+Recipe = StarGANv2Recipe | FastRecipe | LeanRecipe | DistilRecipe
 
 SCALE_PICTURES = 256
 
@@ -89,13 +83,11 @@ def train(
     if not config.data:
         raise UserError("no training pictures", where="data", fix="name their folder")
     check(config.problems(), "training options")
-    folders = scan_domains(config.data, only=config.domains)
+    folders = training_folders(config)
     network = dataclasses.replace(config.network, domains=folders.domains)
     config = dataclasses.replace(config, network=network)
-    config = dataclasses.replace(config, processes=_processes(config)).resolved()
-    features = None
-    if config.recipe == "lean" or config.network.style_encoder == "projected":
-        features = find_weights("efficientnet-lite0", weights_dir)
+    config = dataclasses.replace(config, processes=processes_of(config)).resolved()
+    features = published_features(config, weights_dir)
     if config.swin_weights:
         find_swin_weights(config.swin_weights)
     if config.init and not checkpoint.any_in(out / "checkpoints"):
@@ -175,8 +167,11 @@ class _Run:
         self.discriminator = build_discriminator(config.network)
         for module in (self.networks, self.discriminator):
             module.to(self.device, memory_format=torch.channels_last).train()
+        self.teacher: Teacher | None = None
+        if config.recipe == "distil":
+            self.teacher = take_teacher(config, self.networks, self.device)
         self.frozen: FeatureStatistics | None = None
-        if features is not None:
+        if features is not None or self.teacher is not None:
             self.frozen = frozen_features(self.networks, features, self.device)
         self.ema = MovingAverage(self.networks, decay=decay_of(config))
         if config.recompute_activations:
@@ -184,7 +179,9 @@ class _Run:
         if config.compile:
             compile_networks(self.networks, self.discriminator)
         self.modules = dict(self.networks.named_children()) | {"discriminator": self.discriminator}
-        self.optimizers = {n: optimizer_of(m, n, config) for n, m in self.modules.items()}
+        self.optimizers = {
+            n: optimizer_of(m, n, config) for n, m in self.modules.items() if trainable(m)
+        }
         self.parts = {
             "networks": self.networks,
             "ema": self.ema.average,
@@ -314,35 +311,39 @@ class _Run:
 
     def _recipe(self, discriminator_started: bool) -> Recipe:
         """The recipe that the options name, ready for its first step."""
-        statistics = None if self.frozen is None else self._fit_frozen()
-        if self.config.recipe == "starganv2":
-            return StarGANv2Recipe(self.config, self.networks, self.discriminator, self.masker)
-        if self.config.recipe == "fast":
-            return FastRecipe(self.config, self.networks, self.discriminator)
+        config, networks, discriminator = self.config, self.networks, self.discriminator
+        if self.frozen is not None and self.teacher is None:
+            self._say("taking the feature statistics of every picture, once")
+            statistics = fit_frozen(
+                self.frozen,
+                networks,
+                self.sampler,
+                self.team,
+                first=self.iteration == 0,
+                keep_scale=bool(config.init),
+            )
+        if config.recipe == "starganv2":
+            return StarGANv2Recipe(config, networks, discriminator, self.masker)
+        if config.recipe == "fast":
+            return FastRecipe(config, networks, discriminator)
         if self.iteration == 0 and not discriminator_started:
-            some = np.linspace(0, len(statistics) - 1, SCALE_PICTURES).astype(int)
+            total = sum(map(len, self.store.pictures))
+            some = np.linspace(0, total - 1, SCALE_PICTURES).astype(int)
             with torch.no_grad():
                 features = self.frozen.features(self.sampler.pictures_of_rows(some))
-            self.discriminator.set_scale(features)
-        return LeanRecipe(
-            self.config, self.networks, self.discriminator, self.frozen, self.sampler, statistics
-        )
-
-    def _fit_frozen(self) -> Tensor:
-        """Fits what follows from the statistics of the training pictures; returns those."""
-        self._say("taking the feature statistics of every picture, once")
-        statistics = statistics_of_all(self.frozen, self.sampler, self.team)
-        if self.frozen is not self.networks.style_encoder:
-            self.frozen.fit_scale(statistics)
-        elif self.iteration == 0:
-            counts = torch.tensor([len(domain) for domain in self.store.pictures])
-            labels = torch.arange(len(counts)).repeat_interleave(counts)
-            self.frozen.fit(statistics, labels, keep_scale=bool(self.config.init))
-        return statistics
+            discriminator.set_scale(features)
+        if self.teacher is not None:
+            features = self.frozen.features
+            return DistilRecipe(
+                config, networks, self.teacher.generator, discriminator, features, self.masker
+            )
+        return LeanRecipe(config, networks, discriminator, self.frozen, self.sampler, statistics)
 
     def _save(self) -> None:
         facts = {"pictures": self.pictures, "iteration": self.iteration}
         facts["guard"] = self.guard.facts()
+        if self.teacher is not None:
+            facts["teacher"] = self.teacher.sha256
         checkpoint.save(
             self.out / "checkpoints",
             checkpoint.flatten(self.parts),
@@ -359,6 +360,8 @@ class _Run:
         facts = team.together(lambda: checkpoint.restore_from(path, self.parts))
         if facts["pictures"] != facts["iteration"] * self.config.batch_size:
             raise UserError("the checkpoint is of another batch size", where=str(path))
+        if self.teacher is not None:
+            self.teacher.check_same(facts.get("teacher"))
         if resume != "auto":
             team.from_leader(lambda: checkpoint.branch_off(folder, path, self._say))
         self.iteration = facts["iteration"]
@@ -382,11 +385,3 @@ class _Run:
         model = self.out / "model"
         save_model(self.ema.average, model, card=training_card(self.config, self.store))
         sheet.write(self.ema.average, model, name="samples.jpg")
-
-
-def _processes(config: TrainingConfig) -> int:
-    """torchrun's number, or the number asked for, or the best one: for the lean recipe on a CPU a
-    process a core."""
-    if asked := torchrun_size() or config.processes:
-        return asked
-    return best_size(config.batch_size // 2) if config.recipe == "lean" else 1

@@ -46,6 +46,18 @@ def l1(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).abs().mean()
 
 
+def feature_distance(features: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    """|a - b| / std(b) of each map of b, the mean over the maps: perceptual (Johnson et al. 2016).
+
+    B C H W each -> a number
+    """
+    distances = []
+    for a, b in zip(features, wanted, strict=True):
+        a, b = a.float(), b.float()
+        distances.append((a - b).abs().mean(dim=(1, 2, 3)) / (b.std(dim=(1, 2, 3)) + 1e-4))
+    return torch.stack(distances).mean()
+
+
 def content_hinge(fakes: Tensor, sources: Tensor, target: float) -> tuple[Tensor, Tensor]:
     """max(0, target - corr(layout of fake, layout of source)), and the mean correlation."""
     correlation = (luminance_structure(fakes) * luminance_structure(sources)).sum(dim=1)

@@ -20,11 +20,11 @@ from torch.utils.flop_counter import flop_registry
 
 from facemeld.config import TrainingConfig
 from facemeld.data.cache import cached_pictures
-from facemeld.data.catalogue import find_weights
 from facemeld.data.folders import DomainFolders, scan_domains
 from facemeld.data.prefetch import BatchesAhead
 from facemeld.data.sampling import BatchSampler
-from facemeld.training.loop import _processes, _Run
+from facemeld.training.loop import _Run
+from facemeld.training.needs import processes_of, published_features, training_folders
 from facemeld.training.precision import fastest_precision
 from facemeld.training.processes import Team, device_of, launch
 
@@ -67,7 +67,7 @@ def measure_training(
         UserError: impossible options or unusable data.
     """
     config, folders = _ready(config)
-    features = _features(config, weights_dir)
+    features = published_features(config, weights_dir)
     costs: list[Cost] = []
     with tempfile.TemporaryDirectory() as out:
         how = (Path(out), features, weights_dir, seconds, iterations, costs)
@@ -76,26 +76,20 @@ def measure_training(
 
 
 def _ready(config: TrainingConfig) -> tuple[TrainingConfig, DomainFolders]:
-    folders = scan_domains(config.data, only=config.domains)
+    folders = training_folders(config)
     network = dataclasses.replace(config.network, domains=folders.domains)
     config = dataclasses.replace(config, network=network, warmup_pictures=0)
-    config = dataclasses.replace(config, processes=_processes(config)).resolved()
+    config = dataclasses.replace(config, processes=processes_of(config)).resolved()
     if config.precision == "auto":
         config = dataclasses.replace(config, precision=fastest_precision(device_of()))
     return config, folders
-
-
-def _features(config: TrainingConfig, weights_dir: str | Path | None) -> Path | None:
-    if config.recipe != "lean" and config.network.style_encoder != "projected":
-        return None
-    return find_weights("efficientnet-lite0", weights_dir)
 
 
 def prepared_run(config: TrainingConfig, out: Path, weights_dir: str | Path | None = None) -> _Run:
     """A run of one process on ``config.data``, ready to iterate; in ``out`` it caches pictures."""
     config, folders = _ready(dataclasses.replace(config, processes=1))
     team = Team(device=device_of())
-    return _Run(team, config, folders, out, _features(config, weights_dir), weights_dir)
+    return _Run(team, config, folders, out, published_features(config, weights_dir), weights_dir)
 
 
 def _measure(

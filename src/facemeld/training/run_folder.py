@@ -14,7 +14,16 @@ from facemeld.training import checkpoint
 from facemeld.training.precision import fastest_precision
 
 # options that may differ between the sessions of one run
-_FREE = ("data", "samples_from", "pictures", "processes", "precision", "log_every", "sample_every")
+_FREE = (
+    "data",
+    "samples_from",
+    "teacher",
+    "pictures",
+    "processes",
+    "precision",
+    "log_every",
+    "sample_every",
+)
 _FREE += ("checkpoint_every", "evaluate_every", "keep_checkpoints", "on_unreadable")
 _FREE += ("max_bad_steps",)
 _FREE += ("cache", "compile", "accumulate", "recompute_activations")
