@@ -16,6 +16,7 @@ from tiny_models import enliven
 
 from facemeld.cli import main
 from facemeld.data.catalogue import WEIGHTS
+from facemeld.evaluation import distilled
 from facemeld.networks.mobilenet import MobileNetV2Features
 from facemeld.networks.model_folder import read_network_config
 
@@ -34,6 +35,7 @@ def weights_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(WEIGHTS, "mobilenet-v2", dataclasses.replace(entry, sha256=digest))
         patch.setattr(MobileNetV2Features, "input_size", 48)  # for speed
+        patch.setattr(distilled, "SOURCES", 16)
         yield folder
 
 
@@ -91,7 +93,11 @@ def test_a_student_and_what_it_lost(
 
 
 def test_what_cannot_be_measured_is_said_before_and_in_the_report(
-    resnet_model: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    resnet_model: Path,
+    weights_dir: Path,
+    faces: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     command = ["distil", "--teacher", str(resnet_model), "--data", str(faces), *TRAINING]
     command += ["--out", str(tmp_path / "run"), "--set", "weights.adversarial=0", "--widths", "4"]

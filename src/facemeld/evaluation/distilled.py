@@ -118,7 +118,7 @@ def compare(
         "fakes": fakes,
         "seed": seed,
         "costs": costs_of(pair),
-        "imitation": imitation(pair, store, seed=seed),
+        "imitation": imitation(pair, store, seed=seed, sources=SOURCES),
         "light": None,
     }
     if fakes:
