@@ -281,9 +281,12 @@ def test_two_processes_learn_as_one_does(
     finished: Path, projected_model: Path, faces: Path, tmp_path: Path
 ) -> None:
     train(tiny(projected_model, faces, processes=2), tmp_path / "run")
-    for mine, theirs in zip(log_lines(tmp_path / "run"), log_lines(finished)):
+    # Adam's steps are of one size however small the gradient, so rounding drives the runs apart.
+    for mine, theirs, nearness in zip(
+        log_lines(tmp_path / "run"), log_lines(finished), (1e-4, 1e-3, 2e-2)
+    ):
         told = [{k: v for k, v in line.items() if "/" in k} for line in (mine, theirs)]
-        assert told[0] == pytest.approx(told[1], rel=0.02, abs=0.01)
+        assert told[0] == pytest.approx(told[1], rel=nearness)
 
 
 def test_the_card_names_the_teacher(finished: Path, projected_model: Path) -> None:
