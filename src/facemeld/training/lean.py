@@ -2,11 +2,11 @@
 
 Frozen ImageNet features serve three times: under the discriminator's heads (Sauer et al. 2021),
 as a target for the fake's statistics, and as the style of a reference, where the style encoder is
-the projected one. One generator pass of
-every source under two styles of one domain serves the discriminator, the generator and the
-diversity term. The layout of the source is kept by a hinge on luminance gradients and by cycles.
-The mapping network learns to draw from the style encoder's distribution (energy distance), which
-makes latent codes as good as references.
+the projected one. One generator pass of every source under two styles of one domain serves the
+discriminator, the generator and the diversity term. The layout of the source is kept by a hinge on
+luminance gradients and by cycles, and if asked for by geometry consistency and the self-similarity
+of the frozen features. The mapping network learns to draw from the style encoder's distribution
+(energy distance), which makes latent codes as good as references.
 """
 
 from __future__ import annotations
@@ -130,13 +130,7 @@ class LeanRecipe:
                 fake_features[LAYOUT_MAP], source_features.repeat_interleave(2, dim=0)
             )
         if weights.geometry:
-            movement = losses.Movement.draw(
-                random_at(self.config.seed, iteration, MOVEMENT), fakes.shape[-1]
-            )
-            rows = torch.arange(iteration % GEOMETRY_INTERVAL, len(fakes), GEOMETRY_INTERVAL)
-            rows = rows.to(device)
-            again = networks.generator(movement(batch.sources[rows // 2]), styles[rows])
-            parts["geometry"] = losses.geometry_consistency(again, fakes[rows], movement)
+            parts["geometry"] = self._geometry(iteration, batch.sources, styles, fakes)
         if weights.style_matching and (self.projected or iteration % STYLE_MATCHING_INTERVAL == 0):
             parts["style_matching"] = self._style_matching(iteration, device)
         mode = "latent" if batch.from_latents else "reference"
@@ -170,6 +164,15 @@ class LeanRecipe:
         parts = {"real": losses.hinge_real(real), "fake": losses.hinge_fake(fake)}
         numbers.update({f"discriminator/{k}": v.detach() for k, v in parts.items()})
         return parts["real"] + parts["fake"]
+
+    def _geometry(self, iteration: int, sources: Tensor, styles: Tensor, fakes: Tensor) -> Tensor:
+        """Geometry consistency of a share of the fakes, under one movement an iteration."""
+        random = random_at(self.config.seed, iteration, MOVEMENT)
+        movement = losses.Movement.draw(random, fakes.shape[-1])
+        first, step = iteration % GEOMETRY_INTERVAL, GEOMETRY_INTERVAL
+        rows = torch.arange(first, len(fakes), step, device=fakes.device)
+        again = self.networks.generator(movement(sources[rows // 2]), styles[rows])
+        return losses.geometry_consistency(again, fakes[rows], movement)
 
     def _style_matching(self, iteration: int, device: torch.device) -> Tensor:
         """Mean over the domains of the energy distance of mapped to encoded styles."""
