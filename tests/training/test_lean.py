@@ -17,7 +17,7 @@ from torch import Tensor
 
 from facemeld.config import LossWeights
 from facemeld.data.randomness import random_at
-from facemeld.data.sampling import MOVEMENT, Batch, BatchSampler, as_tensor
+from facemeld.data.sampling import MOVEMENT, RIVALS, Batch, BatchSampler, as_tensor
 from facemeld.data.store import PictureStore
 from facemeld.networks.bundle import Networks, build_discriminator
 from facemeld.networks.points import PointReader
@@ -43,6 +43,7 @@ WEIGHTS = LossWeights(
     self_similarity=1.2,
     perceptual=0.3,
     landmarks=0.5,
+    likeness=0.2,
 )
 TRAINED = ("generator", "style_encoder", "mapping_network")
 
@@ -159,6 +160,15 @@ def test_the_generator_loss(recipe: LeanRecipe, mode: str, iteration: int) -> No
         expected["features"] = F.l1_loss(
             encoder.standardise(fake_statistics), encoder.standardise(references)
         )
+        random = random_at(0, iteration, RIVALS)
+        rows = torch.stack([recipe.sampler.rows_of_domain(k, random, 15) for k in range(2)])
+        logits = []
+        for fake, own_row, target in zip(fake_statistics, batch.reference_rows, targets):
+            compared = [own_row, *(row for row in rows[target] if row != own_row)]
+            others = encoder.standardise(recipe.statistics[torch.stack(compared)])
+            gaps = (encoder.standardise(fake[None]) - others).abs().mean(dim=1)
+            logits.append((-gaps / 0.05).log_softmax(dim=0)[0])
+        expected["likeness"] = -torch.stack(logits).mean()
     if iteration % 4 == 0:
         rebuilt = networks.generator(batch.sources, own)
         expected["reconstruction"] = F.l1_loss(rebuilt, batch.sources)

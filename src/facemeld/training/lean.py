@@ -19,7 +19,7 @@ from torch import Tensor
 
 from facemeld.config import LossWeights, TrainingConfig
 from facemeld.data.randomness import random_at
-from facemeld.data.sampling import MOVEMENT, STYLE_MATCHING, Batch, BatchSampler
+from facemeld.data.sampling import MOVEMENT, RIVALS, STYLE_MATCHING, Batch, BatchSampler
 from facemeld.networks.bundle import Networks
 from facemeld.networks.discriminator import ProjectedDiscriminator
 from facemeld.networks.features import FeatureStatistics
@@ -34,6 +34,7 @@ STYLES_MATCHED_FROM_PICTURES = 8
 STYLE_MATCHING_INTERVAL = 4
 RECONSTRUCTION_INTERVAL = 4
 GEOMETRY_INTERVAL = 4
+LIKENESS_RIVALS, LIKENESS_TEMPERATURE = 15, 0.05  # faces of one domain are about 0.9 apart
 LAYOUT_MAP = 1  # of stride 8: coarser ones are alike for all faces, finer ones cost too much
 
 
@@ -120,10 +121,8 @@ class LeanRecipe:
             "cycle": losses.l1(cycled, batch.sources[rows // 2]),
         }
         mode = "latent" if batch.from_latents else "reference"
-        if weights.features and not batch.from_latents:
-            standardise = self.frozen.standardise
-            wanted = self.statistics[batch.reference_rows].to(device)
-            parts["features"] = losses.l1(standardise(fake_statistics), standardise(wanted))
+        if not batch.from_latents:
+            parts |= self._followed(fake_statistics, batch, targets, iteration, weights)
         if (weights.reconstruction or weights.perceptual) and (
             iteration % RECONSTRUCTION_INTERVAL == 0
         ):
@@ -207,6 +206,34 @@ class LeanRecipe:
         parts = {"real": losses.hinge_real(real), "fake": losses.hinge_fake(fake)}
         numbers.update({f"discriminator/{k}": v.detach() for k, v in parts.items()})
         return parts["real"] + parts["fake"]
+
+    def _followed(
+        self,
+        statistics: Tensor,
+        batch: Batch,
+        targets: Tensor,
+        iteration: int,
+        weights: LossWeights,
+    ) -> dict[str, Tensor]:
+        """Losses of the fakes' feature statistics against those of their references."""
+        standardise, parts = self.frozen.standardise, {}
+        if not (weights.features or weights.likeness):
+            return parts
+        found = standardise(statistics)
+        wanted = standardise(self.statistics[batch.reference_rows].to(found.device))
+        parts["features"] = losses.l1(found, wanted)
+        if weights.likeness:
+            random = random_at(self.config.seed, iteration, RIVALS)
+            domains = range(len(self.networks.config.domains))
+            rows = [self.sampler.rows_of_domain(k, random, LIKENESS_RIVALS) for k in domains]
+            rows = torch.stack(rows)[targets.cpu()]  # B R
+            others = standardise(self.statistics[rows].to(found.device))
+            distances = (found[:, None] - others).abs().mean(dim=2)
+            same = (rows == batch.reference_rows[:, None]).to(found.device)
+            distances = distances.masked_fill(same, torch.inf)
+            own = (found - wanted).abs().mean(dim=1)
+            parts["likeness"] = losses.likeness(own, distances, LIKENESS_TEMPERATURE)
+        return parts
 
     def _geometry(self, iteration: int, sources: Tensor, styles: Tensor, fakes: Tensor) -> Tensor:
         """Geometry consistency of a share of the fakes, under one movement an iteration."""
