@@ -119,7 +119,12 @@ def check_picture(path: str | Path, *, limits: PictureLimits = DEFAULT_LIMITS) -
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:
-    """The largest centred square of an image, resized to size x size pixels with Lanczos."""
+    """The largest centred square of an image, resized to size x size pixels with Lanczos.
+
+    An image that is of this size already is given back itself.
+    """
+    if image.size == (size, size):
+        return image
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -137,16 +142,19 @@ def read_file(path: str | Path, *, max_bytes: int) -> bytes:
     where = shown(path)
     try:
         path = Path(path)
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
             raise UserError(
                 "this is a folder, not a picture", where=where, fix="name one picture inside it"
             )
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(status.st_mode):
             raise UserError("this is a pipe or a device, not a picture", where=where)
         with path.open("rb") as file:
-            # One byte more than allowed tells "too large" even while the file grows.
-            content = file.read(max_bytes + 1)
+            # One byte more than allowed tells "too large" even while the file grows. As much as
+            # that is asked for only then, since the memory for it is taken first.
+            content = file.read(min(status.st_size, max_bytes) + 1)
+            if len(content) > status.st_size:
+                content += file.read(max_bytes + 1 - len(content))
     except FileNotFoundError:
         raise UserError("there is no such file", where=where, fix="check the path") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
