@@ -163,9 +163,11 @@ def _table(rows: list[dict]) -> str:
         size = "unknown" if size is None else f"{size / 1e6:.0f} MB" if size > 1e6 else "< 1 MB"
         partly = f"{row['partial'] / 1e6:.0f} MB are here" if row["partial"] else "not here"
         state = row["path"] or partly
+        remarks = ["needs --accept-licence"] if row["accept"] else []
+        remarks += [] if row["pinned"] else ["SHA-256 recorded at the first download"]
         lines.append(
             f"{row['name']:26} {row['kind']:11} {size:>7}  {row['licence']:24} {state}\n"
-            f"    {row['purpose']}"
+            f"    {row['purpose']}" + (f" [{'; '.join(remarks)}]" if remarks else "")
         )
     lines += ["", "facemeld download NAME fetches one; --json tells more of each"]
     return "\n".join(lines)
