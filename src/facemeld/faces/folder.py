@@ -220,7 +220,7 @@ class _Record:
             lines = self._lines()
             self._check(next(lines, None))
             for entries in _photographs(lines):
-                if all((out / entry["file"]).is_file() for entry in entries if "file" in entry):
+                if all(self._stands(entry) for entry in entries):
                     self.entries += entries
         self.sources = {entry["source"] for entry in self.entries}
         self._write()
@@ -246,6 +246,12 @@ class _Record:
         place = {source: index for index, source in enumerate(sources)}
         self.entries.sort(key=lambda entry: place[entry["source"]])  # stable: faces stay in order
         self._write()
+
+    def _stands(self, entry: Entry) -> bool:
+        """Whether it still holds: the face is there. What could not be read is tried again."""
+        return "photograph" in entry and (
+            "file" not in entry or (self.path.parent / entry["file"]).is_file()
+        )
 
     def _write(self) -> None:
         text = "".join(map(_line, (self.header, *self.entries)))
