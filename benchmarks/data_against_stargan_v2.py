@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from facemeld.data.cache import MARGIN, cached_pictures
+from facemeld.data.cache import cached_pictures
 from facemeld.data.folders import bundled_faces, scan_domains
 from facemeld.data.sampling import BatchSampler
 from facemeld.data.store import PictureStore, decode
@@ -146,7 +146,7 @@ def compare(data: Path, size: int, rounds: int, cache: Path) -> None:
 
     def decoding() -> list[np.ndarray]:
         made: list[np.ndarray] = []
-        decode(folders, size, made.append, margin=MARGIN, on_unreadable="refuse", workers=1)
+        decode(folders, size, made.append, on_unreadable="refuse", workers=1)
         return made
 
     def decoding_and_batches() -> int:

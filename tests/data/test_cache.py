@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from facemeld.data.cache import cache_folder, cached_pictures, open_cache
 from facemeld.data.folders import scan_domains
@@ -51,27 +50,6 @@ def test_a_cache_gives_what_decoding_gives_and_is_made_once(root: Path, cache: P
     assert isinstance(again.pictures[0], np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         again.pictures[0][0] = 0
-
-
-def test_jpegs_are_decoded_at_a_fraction_and_nearer_to_lanczos_than_bilinear(
-    tmp_path: Path,
-) -> None:
-    random = np.random.default_rng(0)
-    smooth = Image.fromarray(random.integers(0, 256, (12, 12, 3), dtype=np.uint8))
-    for domain in ("a", "b"):
-        (tmp_path / domain).mkdir()
-        large = smooth.resize((4 * SIZE, 4 * SIZE), Image.Resampling.BICUBIC)
-        large.save(tmp_path / domain / "1.jpg", quality=95)
-    store = cached_pictures(scan_domains(tmp_path), SIZE, tmp_path / "cache")
-    with Image.open(tmp_path / "a" / "1.jpg") as whole:
-        best = np.asarray(whole.resize((SIZE, SIZE), Image.Resampling.LANCZOS), float)
-        official = np.asarray(whole.resize((SIZE, SIZE), Image.Resampling.BILINEAR), float)
-    with Image.open(tmp_path / "a" / "1.jpg") as quarter:
-        quarter.draft(None, (SIZE, SIZE))
-        assert quarter.size == (SIZE, SIZE)
-        assert np.array_equal(store.pictures[0][0], np.asarray(quarter))
-    ours = np.abs(store.pictures[0][0] - best).mean()
-    assert ours < np.abs(official - best).mean()
 
 
 def test_a_cache_of_an_earlier_way_of_decoding_is_not_used(root: Path, cache: Path) -> None:

@@ -24,9 +24,6 @@ from facemeld.errors import UserError
 from facemeld.files import write_whole
 
 FORMAT = 2  # of the files, and of how pictures are decoded
-MARGIN = 1
-"""JPEGs are decoded at no less than so many times the size. That is nearer to Lanczos than the
-official loader's bilinear filter, and several times faster than decoding in full."""
 CHECKED = 64  # pictures whose sums are compared when a cache is opened
 
 
@@ -48,7 +45,7 @@ def cached_pictures(
     progress: Callable[[int, int], object] | None = None,
     on_making: Callable[[], object] | None = None,
 ) -> PictureStore:
-    """As `load_pictures`, from the cache; made first, JPEGs by MARGIN, where there is no valid one.
+    """As `load_pictures`, from the cache; made first where there is no valid one.
 
     Args:
         cache: folder of caches; a data set at one size has one place in it.
@@ -72,7 +69,6 @@ def cached_pictures(
                 folders,
                 image_size,
                 lambda picture: file.write(np.ascontiguousarray(picture)),
-                margin=MARGIN,
                 on_unreadable=on_unreadable,
                 workers=workers,
                 progress=progress,
