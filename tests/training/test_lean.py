@@ -44,6 +44,7 @@ WEIGHTS = LossWeights(
     perceptual=0.3,
     landmarks=0.5,
     likeness=0.2,
+    style_spread=0.3,
 )
 TRAINED = ("generator", "style_encoder", "mapping_network")
 
@@ -189,7 +190,7 @@ def test_the_generator_loss(recipe: LeanRecipe, mode: str, iteration: int) -> No
 
     prefix = f"generator/{mode}/"
     found = {n.removeprefix(prefix): v for n, v in numbers.items() if n.startswith(prefix)}
-    unchecked = {"content", "correlation", "style_matching"}
+    unchecked = {"content", "correlation", "style_matching", "style_spread"}
     torch.testing.assert_close(found.pop("landmarks_off"), off.detach())
     assert found.keys() == expected.keys() | unchecked
     for name, value in expected.items():
@@ -226,6 +227,24 @@ def test_style_matching_makes_latent_styles_like_encoded_ones(recipe: LeanRecipe
                 optimizer.step()
         distances.append(numbers["generator/reference/style_matching"].item())
     assert np.mean(distances[-4:]) < 0.6 * np.mean(distances[:4])
+
+
+def test_style_spread_drives_the_styles_of_a_domain_apart(recipe: LeanRecipe) -> None:
+    encoder = recipe.networks.style_encoder
+    trained = [p for p in encoder.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=1e-2)
+    weights = dataclasses.replace(LossWeights(), adversarial=0, style=0, diversity=0, cycle=0)
+    weights = dataclasses.replace(weights, style_spread=1.0)
+    batch, short = batch_of(recipe, from_latents=False), []
+    for iteration in range(4, 84, 4):
+        numbers: dict[str, Tensor] = {}
+        for loss, names in recipe.step(batch, weights, iteration, numbers):
+            if "style_encoder" in names:
+                optimizer.zero_grad()
+                loss.backward(inputs=trained)
+                optimizer.step()
+        short.append(numbers["generator/reference/style_spread"].item())
+    assert min(short) >= 0 and np.mean(short[-3:]) < 0.5 * short[0]
 
 
 def fakes_of(recipe: LeanRecipe, batch: Batch) -> tuple[Tensor, Tensor]:

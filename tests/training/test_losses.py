@@ -149,3 +149,13 @@ def test_self_similarity_against_its_definition() -> None:
     distance = losses.self_similarity_distance(pictures(1, size=3), other)
     wanted = 1 - (rows * losses.self_similarity(other)[0]).sum() / len(rows)
     torch.testing.assert_close(distance.double(), wanted.double(), rtol=1e-4, atol=1e-5)
+
+
+def test_style_spread_counts_what_each_deviation_falls_short_of() -> None:
+    styles = torch.randn(2, 9, 5, generator=torch.Generator().manual_seed(0)) * 0.5
+    deviations = styles.double().numpy().std(axis=1, ddof=1)
+    expected = np.maximum(0.7 - np.sqrt(deviations**2 + 1e-4), 0).mean(axis=1)
+    found = losses.style_spread_hinge(styles, 0.7)
+    assert (expected > 0).all()
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+    assert losses.style_spread_hinge(styles * 10, 0.7).max() == 0

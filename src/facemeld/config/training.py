@@ -46,6 +46,8 @@ class LossWeights:
     """Hinge on the correlation of luminance gradients with the source's (lean, fast)."""
     style_matching: float = 0.0
     """Energy distance of mapped styles to encoded ones (lean)."""
+    style_spread: float = 0.0
+    """Hinge on how far the encoded styles of a domain lie apart (lean)."""
     geometry: float = 0.0
     """What a moved source gives against what the source gives, moved, L1 (lean)."""
     self_similarity: float = 0.0

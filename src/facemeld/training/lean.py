@@ -35,6 +35,7 @@ STYLE_MATCHING_INTERVAL = 4
 RECONSTRUCTION_INTERVAL = 4
 GEOMETRY_INTERVAL = 4
 LIKENESS_RIVALS, LIKENESS_TEMPERATURE = 15, 0.05  # faces of one domain are about 0.9 apart
+STYLE_DEVIATION = 0.7  # of unit variance: half of it within the domains, half between them
 LAYOUT_MAP = 1  # of stride 8: coarser ones are alike for all faces, finer ones cost too much
 
 
@@ -144,8 +145,8 @@ class LeanRecipe:
             numbers[f"generator/{mode}/landmarks_off"] = off.detach()
         if weights.geometry:
             parts["geometry"] = self._geometry(iteration, batch.sources, styles, fakes)
-        if weights.style_matching and (self.projected or iteration % STYLE_MATCHING_INTERVAL == 0):
-            parts["style_matching"] = self._style_matching(iteration, device)
+        if self.projected or iteration % STYLE_MATCHING_INTERVAL == 0:
+            parts |= self._style_space(iteration, device, weights)
         numbers.update({f"generator/{mode}/{k}": v.detach() for k, v in parts.items()})
         yield (
             sum(getattr(weights, name) * value for name, value in parts.items()),
@@ -244,21 +245,30 @@ class LeanRecipe:
         again = self.networks.generator(movement(sources[rows // 2]), styles[rows])
         return losses.geometry_consistency(again, fakes[rows], movement)
 
-    def _style_matching(self, iteration: int, device: torch.device) -> Tensor:
-        """Mean over the domains of the energy distance of mapped to encoded styles."""
+    def _style_space(
+        self, iteration: int, device: torch.device, weights: LossWeights
+    ) -> dict[str, Tensor]:
+        """Losses of each domain's encoded styles, and of mapped ones against them."""
+        parts: dict[str, Tensor] = {}
+        if not (weights.style_matching or weights.style_spread):
+            return parts
         networks = self.networks
         random = random_at(self.config.seed, iteration, STYLE_MATCHING)
         count = len(networks.config.domains)
         encodings = STYLES_MATCHED if self.projected else STYLES_MATCHED_FROM_PICTURES
         rows = [self.sampler.rows_of_domain(k, random, encodings) for k in range(count)]
         rows = torch.cat(rows)
-        shape = (count * STYLES_MATCHED, networks.config.latent_size)
-        latents = torch.from_numpy(random.standard_normal(shape, dtype="float32")).to(device)
         domains = torch.arange(count, device=device)
-        with torch.no_grad():
-            pictures = None if self.projected else self.sampler.pictures_of_rows(rows.numpy())
+        pictures = None if self.projected else self.sampler.pictures_of_rows(rows.numpy())
+        with torch.set_grad_enabled(weights.style_spread > 0):
             encoded = self._encode(pictures, rows, domains.repeat_interleave(encodings))
-        mapped = networks.mapping_network(latents, domains.repeat_interleave(STYLES_MATCHED))
-        return losses.energy_distance(
-            mapped.unflatten(0, (count, -1)), encoded.unflatten(0, (count, -1))
-        ).mean()
+            encoded = encoded.unflatten(0, (count, -1))  # domains N S
+        if weights.style_spread:
+            parts["style_spread"] = losses.style_spread_hinge(encoded, STYLE_DEVIATION).mean()
+        if weights.style_matching:
+            shape = (count * STYLES_MATCHED, networks.config.latent_size)
+            latents = torch.from_numpy(random.standard_normal(shape, dtype="float32")).to(device)
+            mapped = networks.mapping_network(latents, domains.repeat_interleave(STYLES_MATCHED))
+            distances = losses.energy_distance(mapped.unflatten(0, (count, -1)), encoded.detach())
+            parts["style_matching"] = distances.mean()
+        return parts

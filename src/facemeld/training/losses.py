@@ -129,3 +129,13 @@ def energy_distance(a: Tensor, b: Tensor) -> Tensor:
     within_a = torch.cdist(a, a, compute_mode=exact).sum(dim=(-2, -1)) / (n * (n - 1))
     within_b = torch.cdist(b, b, compute_mode=exact).sum(dim=(-2, -1)) / (m * (m - 1))
     return scale * (2 * between - within_a - within_b)
+
+
+def style_spread_hinge(styles: Tensor, target: float) -> Tensor:
+    """How far the deviation of each style entry falls short of ``target``, on average.
+
+    The variance term of VICReg (Bardes et al. 2022): styles that gather at one point make style
+    reconstruction easy and the generator deaf. ... N S -> ...
+    """
+    deviation = (styles.var(dim=-2) + 1e-4).sqrt()
+    return (target - deviation).relu().mean(dim=-1)
