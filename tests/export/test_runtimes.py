@@ -12,19 +12,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx.numpy_helper import to_array
 from tiny_models import enliven
 
 from facemeld.config import NetworkConfig, SwinConfig
 from facemeld.data.folders import bundled_faces
 from facemeld.errors import UserError
 from facemeld.export import runtimes, target
+from facemeld.export.graphs import graphs_of
+from facemeld.export.int8 import quantise
+from facemeld.export.onnx import trace
 from facemeld.export.runtimes import TOLERANCE, export_model
 from facemeld.fusion import choice, graph_backends
 from facemeld.fusion.backends import Backend, Content
 from facemeld.fusion.choice import open_backend
 from facemeld.fusion.exported import GRAPHS, read_exported
 from facemeld.fusion.pipeline import FusionPipeline
-from facemeld.networks.bundle import Networks, save_model
+from facemeld.networks.bundle import Networks, load_model, save_model
 from facemeld.networks.model_folder import bundled_models
 
 FORMATS = ("onnx", "openvino")
@@ -148,15 +152,16 @@ def test_graphs_hold_no_weights_of_their_own(exported: Path) -> None:
 
 
 def test_int8_is_smaller_and_near(exported: Path, tmp_path: Path) -> None:
-    def mean_difference(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def mean_difference(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:  # of pixels in [0, 1]
         assert a.shape == b.shape == (len(bundled_faces()), 3, 16, 16)
-        return (a - b).abs().mean(dim=(1, 2, 3))
+        return (a - b).abs().mean(dim=(1, 2, 3)) / 2
 
     out = tmp_path / "int8"
     manifest = json.loads(
         export_model(exported, out, format="onnx", distance=mean_difference).read_text()
     )
-    assert manifest["precision"] == "int8" and 0 < manifest["lpips"] <= runtimes.INT8_LPIPS
+    assert manifest["precision"] == "int8" and set(manifest["lpips"]) == set(FORMATS)
+    assert all(0 < found <= runtimes.INT8_LPIPS for found in manifest["lpips"].values())
     differences = {name: graph["largest_difference"] for name, graph in manifest["graphs"].items()}
     assert differences["mapping_network"] < TOLERANCE < differences["decoder"]
     faces = bundled_faces()
@@ -168,8 +173,20 @@ def test_int8_is_smaller_and_near(exported: Path, tmp_path: Path) -> None:
     assert 0 < np.abs(pictures[0] - pictures[1]).mean() < 10
 
 
+def test_int8_weights_leave_room_for_sums_in_16_bits(exported: Path) -> None:
+    """Two products of a byte and such a weight fit; newer processors would not tell."""
+    pairs = runtimes._pairs(load_model(exported))
+    decoder = {graph.name: graph for graph in graphs_of(pairs.backend.networks)}["decoder"]
+    model = quantise(trace(decoder), pairs.samples("decoder"))
+    weights = [
+        t for t in map(to_array, model.graph.initializer) if t.dtype == np.int8 and t.ndim == 4
+    ]
+    largest = [int(np.abs(weight.astype(int)).max()) for weight in weights]
+    assert len(weights) > 5 and max(largest) == 64 and 2 * 255 * 64 < 2**15
+
+
 def test_int8_that_changes_pictures_is_not_written(exported: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="int8 changes the pictures by an LPIPS of 0.060"):
+    with pytest.raises(UserError, match="by onnx, int8 changes the pictures by an LPIPS of 0.060"):
         export_model(
             exported,
             tmp_path / "o",
