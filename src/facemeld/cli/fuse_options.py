@@ -34,9 +34,9 @@ class Where:
     fine: Path | None = None
     """Reference for the fine ones: colours and texture."""
     region: tuple[str, ...] = ()
-    """WHERE=PICTURE: a reference for a place: eyes, brows, nose, mouth, skin, outer, left, right,
-    top, bottom, or a mask picture, white inside, drawn over the source or, square, over the
-    result. Several are possible."""
+    """WHERE=PICTURE: a reference for a place: eyes, brows, nose, mouth, skin, ears, hair, fur,
+    outer, left, right, top, bottom, or a mask picture, white inside, drawn over the source or,
+    square, over the result. Several are possible."""
     feather: float = 0.05
     """Softness of the places' edges, a share of the side."""
 

@@ -218,8 +218,12 @@ class FusionPipeline:
 
         if self._masker is None:
             self._masker = load_masker(self._weights_dir)
-        with torch.inference_mode():
-            return self._masker(torch.from_numpy(self.encodings.pictures(sources))).numpy()
+
+        def masks(pictures: np.ndarray) -> np.ndarray:
+            with torch.inference_mode():
+                return self._masker(torch.from_numpy(pictures)).numpy()
+
+        return np.stack(self.encodings.each("skip masks", sources, masks))
 
     @cached_property
     def face_parts(self) -> FaceParts:
