@@ -225,6 +225,18 @@ def test_every_control_works_with_every_backend(order: str) -> None:
         assert differences.max() <= 1 and (differences > 0).mean() < 0.02
 
 
+def test_bf16_is_near_fp32() -> None:
+    """As docs/benchmarks.md says by LPIPS; here by levels of 8-bit colour."""
+    faces = {path.stem: path for path in bundled_faces()}
+    pictures = []
+    for precision in ("fp32", "bf16"):
+        pipe = FusionPipeline.from_pretrained("faces", precision=precision)
+        assert pipe.backend.name == f"torch-{precision}"
+        made = pipe(faces["woman_astronaut"], faces["cat_chelsea"], strength=0.8)
+        pictures.append(np.asarray(made.images[0], np.int16))
+    assert 0 < np.abs(pictures[0] - pictures[1]).mean() < 2
+
+
 def test_the_bundled_graphs_are_of_the_bundled_weights() -> None:
     for folder in bundled_models().values():
         assert set(read_exported(folder, "onnx").files) == set(GRAPHS)
@@ -345,7 +357,7 @@ def test_auto_measures_once_and_remembers(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACEMELD_HOME", str(tmp_path))
-    times = {"onnx": 9.0, "openvino": 5.0, "torch": 4.9}
+    times = {"onnx": 9.0, "openvino": 8.9}
     asked: list[str] = []
 
     def milliseconds(backend: Backend) -> float:
@@ -355,16 +367,16 @@ def test_auto_measures_once_and_remembers(
     monkeypatch.setattr(choice, "_milliseconds", milliseconds)
     notes: list[str] = []
     chosen = open_backend(exported, "auto", on_note=notes.append)
-    # torch is faster by a hair only, and starts later
-    assert chosen.name == "openvino-fp32" and sorted(asked) == sorted(times) and len(notes) == 2
-    assert "onnx 9.0 ms" in notes[1] and "openvino is used" in notes[1]
+    # openvino is faster by a hair only, and starts later; torch is not loaded to be measured
+    assert chosen.name == "onnx-fp32" and asked == list(times) and len(notes) == 2
+    assert "onnx 9.0 ms" in notes[1] and "onnx is used" in notes[1]
     assert choice.remembered(exported) == times
-    assert open_backend(exported, "auto", on_note=notes.append).name == "openvino-fp32"
-    assert len(asked) == 3 and len(notes) == 2
+    assert open_backend(exported, "auto", on_note=notes.append).name == "onnx-fp32"
+    assert len(asked) == 2 and len(notes) == 2
     (memory,) = tmp_path.glob("cache/backends/*.json")
     memory.write_text("[1]")
-    open_backend(exported, "auto")
-    assert len(asked) == 6
+    times["openvino"] = 5.0
+    assert open_backend(exported, "auto").name == "openvino-fp32" and len(asked) == 4
 
 
 def test_auto_measures_nothing_where_there_is_no_choice(
@@ -374,6 +386,32 @@ def test_auto_measures_nothing_where_there_is_no_choice(
     assert open_backend(resnet_model, "auto").name == "torch-fp32"
     monkeypatch.setattr(choice, "is_installed", lambda runtime: False)
     assert open_backend(exported, "auto").name == "torch-fp32"
+
+
+def test_auto_is_torch_where_only_that_does_what_is_asked(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "_milliseconds", None)
+    assert open_backend(exported, "auto", precision="bf16").name == "torch-bf16"
+    compiled = open_backend(exported, "auto", compile=True)
+    assert hasattr(compiled._decode, "_torchdynamo_orig_callable")
+
+
+@pytest.mark.parametrize("runtime", FORMATS)
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"precision": "bf16"}, "no precision bf16"),
+        ({"precision": "auto", "compile": True}, "no precision auto and no compile"),
+        ({"device": "cuda"}, "no device cuda"),
+    ],
+)
+def test_what_a_runtime_cannot_do_is_refused(
+    runtime: str, options: dict, what: str, exported: Path
+) -> None:
+    with pytest.raises(UserError, match=what) as caught:
+        FusionPipeline.from_pretrained(exported, backend=runtime, **options)
+    assert "torch" in caught.value.fix
 
 
 def test_measuring_a_backend_takes_its_passes(exported: Path) -> None:
