@@ -201,6 +201,12 @@ def test_a_cascade_is_two_commands_and_repeats(
     assert "model_sha256" in told and "00.png" in told
 
 
+def test_a_seed_for_nothing_is_told(at: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    for options, told in ((["--seed", "3"], True), ([], False)):
+        main(fuse_dog(at, *options))
+        assert ("--seed changes nothing" in capsys.readouterr().err) is told
+
+
 def test_grid_writes_a_sheet(at: Places, capsys: pytest.CaptureFixture[str]) -> None:
     out = at.to("sheet.png")
     main(
@@ -210,6 +216,18 @@ def test_grid_writes_a_sheet(at: Places, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == out + "\n" and is_marked_synthetic(out)
     with Image.open(out) as image:
         assert image.size == (2 * 32 + 2, 3 * 32 + 4)
+    settings = read_settings(out)
+    assert settings["domain"] == "dog" and settings["grid"]["cell"] == 32
+    named = [entry["name"] for entry in settings["grid"]["sources"]]
+    assert named == [Path(at.cat).name, Path(at.dog).name] and settings["model_sha256"]
+    with pytest.raises(SystemExit):
+        main(["fuse", "--repeat", out, "--out", at.to("again.png")])
+    assert "what grid made cannot be repeated by fuse" in capsys.readouterr().err
+    main(
+        ["grid", "--source", at.cat, "--reference", at.dog, "--domain", "dog"]
+        + ["--model", at.resnet, "--out", out, "--no-keep-settings"]
+    )
+    assert is_marked_synthetic(out) and read_settings(out) is None
 
 
 def test_info_tells_what_a_model_is(at: Places, capsys: pytest.CaptureFixture[str]) -> None:
@@ -392,6 +410,24 @@ MISTAKES: dict[str, tuple[Callable[[Places], list[str]], tuple[str, ...]]] = {
         lambda at: fuse_dog(at, "--truncation", "0.5"),
         ("about latent styles",),
     ),
+    "feather without a place": (
+        lambda at: fuse_dog(at, "--feather", "0.2"),
+        ("feather is about regions", "name a region"),
+    ),
+    "an angle without variations": (
+        lambda at: fuse_dog(at, "--variation-angle", "5"),
+        ("variation angle is about variations",),
+    ),
+    "what a runtime cannot do": (
+        lambda at: fuse_dog(at, "--backend", "onnx", "--precision", "bf16", "--compile"),
+        ("the backend onnx has no precision bf16 and no compile", "the backend torch"),
+    ),
+    "weights for another model's references": (
+        lambda at: fuse_dog(
+            at, "--then", at.model, "--then-reference", at.cat, "--then-weights", "1", "2"
+        ),
+        ("2 weights for 1 references",),
+    ),
     "variations into one picture": (
         lambda at: fuse_dog(at, "--variations", "3"),
         ("3 pictures to write", "name a folder"),
@@ -411,6 +447,10 @@ MISTAKES: dict[str, tuple[Callable[[Places], list[str]], tuple[str, ...]]] = {
     "repeating with other options": (
         lambda at: fuse_dog(at, "--repeat", at.cat),
         ("takes its settings from the picture", "--reference"),
+    ),
+    "repeating by another backend": (
+        lambda at: ["fuse", "--repeat", at.cat, "--backend", "torch", "--out", at.to("o.png")],
+        ("takes its settings from the picture",),
     ),
     "a backend that the model has no graphs for": (
         lambda at: fuse_dog(at, "--backend", "onnx"),

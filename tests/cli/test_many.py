@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from facemeld.cli import main
+from facemeld.errors import UserError
+from facemeld.fusion import choice, pipeline
+from facemeld.fusion import jobs as jobs_module
 from facemeld.images import read_picture, read_settings
 
 
@@ -114,6 +118,61 @@ def test_what_fails_is_told_and_the_rest_is_done(work: Work) -> None:
     shutil.copy(work.folder / "in" / "0.png", work.folder / "in" / "bad.png")
     code, report = work(*work.jobs(text))
     assert (code, report["done"], report["already_done"], len(report["failed"])) == (1, 1, 4, 2)
+
+
+def test_faults_that_nobody_foresaw_do_not_stop_the_rest(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fuse_batch(pipe, sources, looks, codes, controls):
+        if controls.strength == 0.5:
+            raise MemoryError("no room\nfor it")
+        if any(source.name == "3.png" for source in sources):
+            raise RuntimeError
+        return real(pipe, sources, looks, codes, controls)
+
+    real = pipeline.fuse_batch
+    monkeypatch.setattr(pipeline, "fuse_batch", fuse_batch)
+    jobs = work.jobs(LIST + "5.png,4.png,,,,,,d.png\n")  # beside c.png, with its look
+    code, report = work(*jobs)
+    failed = {f["out"]: f["error"] for f in report["failed"]}
+    assert code == 1 and failed == {"a.png": "MemoryError no room for it", "c.png": "RuntimeError"}
+    assert sorted(p.name for p in work.out.rglob("*.png")) == ["b.png", "d.png"]
+    monkeypatch.setattr(pipeline, "fuse_batch", real)
+    assert work(*jobs)[1]["done"] == 2
+
+
+def test_the_first_process_decides_what_computes(
+    work: Work, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FACEMELD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    work.model = "faces"
+    measured = {"onnx": 5.0, "openvino": 9.0}
+    monkeypatch.setattr(choice, "_milliseconds", lambda backend: measured[backend.name[:-5]])
+    jobs = work.jobs(LIST.replace("dog", "cat"))
+    made = []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        made.append(work(*jobs)[1]["done"])
+        measured = {"onnx": 9.0, "openvino": 5.0}  # the second one would choose otherwise
+        shutil.rmtree(tmp_path / "home", ignore_errors=True)
+    assert made == [2, 1] and (work.out / jobs_module.AGREED).read_text() == "onnx-fp32\n"
+    backends = {read_settings(path)["backend"] for path in work.out.rglob("*.png")}
+    assert backends == {"onnx-fp32"}
+    monkeypatch.delenv("RANK")
+    monkeypatch.delenv("WORLD_SIZE")
+    assert work(*jobs)[1]["already_done"] == 3
+
+
+def test_others_wait_for_the_first_process(tmp_path: Path) -> None:
+    def agreed(usable: list[str], **options) -> str:
+        return jobs_module.agreed_backend(tmp_path, usable, lambda: "torch-bf16", **options)
+
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(agreed, ["torch"], rank=1)
+        assert agreed(["torch"]) == "torch-bf16" and waiting.result(timeout=10) == "torch-bf16"
+    with pytest.raises(UserError, match="has not decided"):  # what was agreed is not there
+        agreed(["onnx"], rank=1, wait=0.3)
 
 
 def test_processes_divide_the_list(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,19 +12,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx.numpy_helper import to_array
 from tiny_models import enliven
 
 from facemeld.config import NetworkConfig, SwinConfig
 from facemeld.data.folders import bundled_faces
 from facemeld.errors import UserError
 from facemeld.export import runtimes, target
+from facemeld.export.graphs import graphs_of
+from facemeld.export.int8 import quantise
+from facemeld.export.onnx import trace
 from facemeld.export.runtimes import TOLERANCE, export_model
 from facemeld.fusion import choice, graph_backends
 from facemeld.fusion.backends import Backend, Content
 from facemeld.fusion.choice import open_backend
 from facemeld.fusion.exported import GRAPHS, read_exported
 from facemeld.fusion.pipeline import FusionPipeline
-from facemeld.networks.bundle import Networks, save_model
+from facemeld.networks.bundle import Networks, load_model, save_model
 from facemeld.networks.model_folder import bundled_models
 
 FORMATS = ("onnx", "openvino")
@@ -152,15 +156,16 @@ def test_graphs_hold_no_weights_of_their_own(exported: Path) -> None:
 
 
 def test_int8_is_smaller_and_near(exported: Path, tmp_path: Path) -> None:
-    def mean_difference(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def mean_difference(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:  # of pixels in [0, 1]
         assert a.shape == b.shape == (len(bundled_faces()), 3, 16, 16)
-        return (a - b).abs().mean(dim=(1, 2, 3))
+        return (a - b).abs().mean(dim=(1, 2, 3)) / 2
 
     out = tmp_path / "int8"
     manifest = json.loads(
         export_model(exported, out, format="onnx", distance=mean_difference).read_text()
     )
-    assert manifest["precision"] == "int8" and 0 < manifest["lpips"] <= runtimes.INT8_LPIPS
+    assert manifest["precision"] == "int8" and set(manifest["lpips"]) == set(FORMATS)
+    assert all(0 < found <= runtimes.INT8_LPIPS for found in manifest["lpips"].values())
     differences = {name: graph["largest_difference"] for name, graph in manifest["graphs"].items()}
     assert differences["mapping_network"] < TOLERANCE < differences["decoder"]
     faces = bundled_faces()
@@ -172,8 +177,20 @@ def test_int8_is_smaller_and_near(exported: Path, tmp_path: Path) -> None:
     assert 0 < np.abs(pictures[0] - pictures[1]).mean() < 10
 
 
+def test_int8_weights_leave_room_for_sums_in_16_bits(exported: Path) -> None:
+    """Two products of a byte and such a weight fit; newer processors would not tell."""
+    pairs = runtimes._pairs(load_model(exported))
+    decoder = {graph.name: graph for graph in graphs_of(pairs.backend.networks)}["decoder"]
+    model = quantise(trace(decoder), pairs.samples("decoder"))
+    weights = [
+        t for t in map(to_array, model.graph.initializer) if t.dtype == np.int8 and t.ndim == 4
+    ]
+    largest = [int(np.abs(weight.astype(int)).max()) for weight in weights]
+    assert len(weights) > 5 and max(largest) == 64 and 2 * 255 * 64 < 2**15
+
+
 def test_int8_that_changes_pictures_is_not_written(exported: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="int8 changes the pictures by an LPIPS of 0.060"):
+    with pytest.raises(UserError, match="by onnx, int8 changes the pictures by an LPIPS of 0.060"):
         export_model(
             exported,
             tmp_path / "o",
@@ -210,6 +227,18 @@ def test_every_control_works_with_every_backend(order: str) -> None:
     for other in results[1:]:
         differences = np.abs(other - results[0])
         assert differences.max() <= 1 and (differences > 0).mean() < 0.02
+
+
+def test_bf16_is_near_fp32() -> None:
+    """As docs/benchmarks.md says by LPIPS; here by levels of 8-bit colour."""
+    faces = {path.stem: path for path in bundled_faces()}
+    pictures = []
+    for precision in ("fp32", "bf16"):
+        pipe = FusionPipeline.from_pretrained("faces", precision=precision)
+        assert pipe.backend.name == f"torch-{precision}"
+        made = pipe(faces["woman_astronaut"], faces["cat_chelsea"], strength=0.8)
+        pictures.append(np.asarray(made.images[0], np.int16))
+    assert 0 < np.abs(pictures[0] - pictures[1]).mean() < 2
 
 
 def test_the_bundled_graphs_are_of_the_bundled_weights() -> None:
@@ -332,7 +361,7 @@ def test_auto_measures_once_and_remembers(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACEMELD_HOME", str(tmp_path))
-    times = {"onnx": 9.0, "openvino": 5.0, "torch": 4.9}
+    times = {"onnx": 9.0, "openvino": 8.9}
     asked: list[str] = []
 
     def milliseconds(backend: Backend) -> float:
@@ -342,16 +371,16 @@ def test_auto_measures_once_and_remembers(
     monkeypatch.setattr(choice, "_milliseconds", milliseconds)
     notes: list[str] = []
     chosen = open_backend(exported, "auto", on_note=notes.append)
-    # torch is faster by a hair only, and starts later
-    assert chosen.name == "openvino-fp32" and sorted(asked) == sorted(times) and len(notes) == 2
-    assert "onnx 9.0 ms" in notes[1] and "openvino is used" in notes[1]
+    # openvino is faster by a hair only, and starts later; torch is not loaded to be measured
+    assert chosen.name == "onnx-fp32" and asked == list(times) and len(notes) == 2
+    assert "onnx 9.0 ms" in notes[1] and "onnx is used" in notes[1]
     assert choice.remembered(exported) == times
-    assert open_backend(exported, "auto", on_note=notes.append).name == "openvino-fp32"
-    assert len(asked) == 3 and len(notes) == 2
+    assert open_backend(exported, "auto", on_note=notes.append).name == "onnx-fp32"
+    assert len(asked) == 2 and len(notes) == 2
     (memory,) = tmp_path.glob("cache/backends/*.json")
     memory.write_text("[1]")
-    open_backend(exported, "auto")
-    assert len(asked) == 6
+    times["openvino"] = 5.0
+    assert open_backend(exported, "auto").name == "openvino-fp32" and len(asked) == 4
 
 
 def test_auto_measures_nothing_where_there_is_no_choice(
@@ -361,6 +390,32 @@ def test_auto_measures_nothing_where_there_is_no_choice(
     assert open_backend(resnet_model, "auto").name == "torch-fp32"
     monkeypatch.setattr(choice, "is_installed", lambda runtime: False)
     assert open_backend(exported, "auto").name == "torch-fp32"
+
+
+def test_auto_is_torch_where_only_that_does_what_is_asked(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "_milliseconds", None)
+    assert open_backend(exported, "auto", precision="bf16").name == "torch-bf16"
+    compiled = open_backend(exported, "auto", compile=True)
+    assert hasattr(compiled._decode, "_torchdynamo_orig_callable")
+
+
+@pytest.mark.parametrize("runtime", FORMATS)
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"precision": "bf16"}, "no precision bf16"),
+        ({"precision": "auto", "compile": True}, "no precision auto and no compile"),
+        ({"device": "cuda"}, "no device cuda"),
+    ],
+)
+def test_what_a_runtime_cannot_do_is_refused(
+    runtime: str, options: dict, what: str, exported: Path
+) -> None:
+    with pytest.raises(UserError, match=what) as caught:
+        FusionPipeline.from_pretrained(exported, backend=runtime, **options)
+    assert "torch" in caught.value.fix
 
 
 def test_measuring_a_backend_takes_its_passes(exported: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from drawn_portraits import EYES_AND_MOUTH, photograph, portrait
-from PIL import Image
+from PIL import Image, ImageOps
 
 from facemeld.cli import main
 from facemeld.config import NetworkConfig
@@ -17,8 +17,11 @@ from facemeld.errors import UserError
 from facemeld.faces.geometry import transform
 from facemeld.faces.masks import REGIONS as faces_regions
 from facemeld.fusion.inputs import Input
+from facemeld.fusion.looks import Looks
+from facemeld.fusion.passes import encode_sources
 from facemeld.fusion.pipeline import FusionPipeline
 from facemeld.fusion.regions import FACE_PARTS
+from facemeld.fusion.request import Controls
 from facemeld.fusion.skip_masks import load_masker
 from facemeld.fusion.torch_backend import TorchBackend
 from facemeld.images import is_marked_synthetic, read_picture, read_settings
@@ -137,12 +140,34 @@ def test_a_masked_model_gets_masks_or_says_what_it_lacks(tmp_path, monkeypatch):
     plain = pipe.translate(pipe.prepare([portrait(64)]), torch.zeros(1, 64))
     monkeypatch.setattr("facemeld.fusion.skip_masks.load_masker", lambda weights_dir: masker)
     fused = pipe([portrait(64)] * 2, [portrait(64)], domain="a").images
-    assert asked == [(1, 3, 32, 32)] * 2 and len(fused) == 2
+    assert asked == [(1, 3, 32, 32)] and len(fused) == 2, "equal pictures are looked at once"
     pipe.grid([portrait(64)], [portrait(64)] * 3, domain="b")
-    assert asked[2:] == [(1, 3, 32, 32)]
+    assert asked[1:] == []
     masks = torch.ones(1, 2, 256, 256)
     masked = pipe.translate(pipe.prepare([portrait(64)]), torch.zeros(1, 64), masks)
     assert (masked - plain).abs().max() > 1e-3, "the skips carry something"
+
+
+def test_the_masks_of_two_sources_are_blended_like_their_contents(monkeypatch):
+    def masker(pictures: torch.Tensor) -> torch.Tensor:  # bright places
+        bright = pictures.mean(dim=1, keepdim=True).add(1).div(2).repeat(1, 2, 1, 1)
+        return torch.nn.functional.interpolate(bright, size=(256, 256))
+
+    monkeypatch.setattr("facemeld.fusion.skip_masks.load_masker", lambda weights_dir: masker)
+    pipe = FusionPipeline(TorchBackend(masked_model()))
+    one, other = portrait(64), ImageOps.invert(portrait(64).rotate(90))
+
+    def fused(source: Image.Image, **options) -> np.ndarray:
+        return np.asarray(pipe(source, portrait(64), domain="a", **options).images[0], int)
+
+    ends = fused(one), fused(other)
+    assert np.abs(ends[0] - ends[1]).max() > 30
+    for mix, end in enumerate(ends):
+        assert np.array_equal(fused(one, second_source=other, source_mix=mix), end)
+    half = pipe.skip_masks([Input(one)]) / 2 + pipe.skip_masks([Input(other)]) / 2
+    middle = Looks(second_source=Input(other))
+    (encoded,) = encode_sources(pipe, [Input(one)], middle, Controls(), own_style=False)
+    np.testing.assert_allclose(encoded.skip_masks, half, atol=1e-6)
 
 
 def test_the_official_network_gives_the_masks_if_it_is_there(tmp_path):
@@ -169,12 +194,30 @@ def test_parts_of_a_face_take_a_look_of_their_own(scene, tmp_path, faces, projec
     """eyes and mouth change, what is around the face does not"""
     pipe = FusionPipeline.from_pretrained(projected_model)
     source, cat, dog = portrait(128), faces / "cat" / "00.png", faces / "dog" / "00.png"
-    masks = pipe.face_parts(Input(source), 16)
+    masks = pipe.face_parts(Input(source), 16, ["eyes", "mouth"], feather=0.05)
     plain = np.asarray(pipe(source, cat).images[0], int)
     found = np.asarray(pipe(source, cat, regions={"eyes": dog, "mouth": dog}).images[0], int)
     inside = masks["eyes"] + masks["mouth"]
     changed = np.abs(found - plain).max(axis=2)
     assert changed[inside == 0].max(initial=0) == 0 and changed[inside > 0.5].mean() > 3
+
+
+def test_parts_have_soft_edges_and_follow_the_second_source(faces, projected_model):
+    pipe = FusionPipeline.from_pretrained(projected_model)
+    cat, dog = faces / "cat" / "00.png", faces / "dog" / "00.png"
+    source, lower = portrait(128), Image.new("RGB", (128, 128))
+    lower.paste(portrait(128), (0, 30))
+
+    def fused(source: Image.Image, **options) -> np.ndarray:
+        regions = {"eyes": dog, "mouth": dog}
+        return np.asarray(pipe(source, cat, regions=regions, **options).images[0], int)
+
+    plain = np.asarray(pipe(source, cat).images[0], int)
+    changed = [np.abs(fused(source, feather=f) - plain).max(axis=2) for f in (0, 0.3)]
+    assert (changed[0] == 0).sum() > (changed[1] == 0).sum()
+    for mix, alone in enumerate((source, lower)):
+        both = fused(source, second_source=lower, source_mix=mix)
+        assert np.array_equal(both, fused(alone))
 
 
 def test_every_part_has_a_name():

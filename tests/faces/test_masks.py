@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from facemeld.faces.masks import REGIONS, as_98_landmarks, heatmaps, region_masks
+from facemeld.faces.masks import REGIONS, WHOLE, as_98_landmarks, heatmaps, region_masks
 from facemeld.faces.templates import KINDS, template
 from facemeld.networks.landmarks import landmarks, skip_masks
 
@@ -38,7 +38,7 @@ def test_regions_sum_to_one_and_cover_their_features(kind, size):
     else:
         places = template(kind, size)
         masks = region_masks(kind, size)
-    assert tuple(masks) == REGIONS
+    assert tuple(masks) == WHOLE
     for mask in masks.values():
         assert mask.shape == (size, size) and mask.dtype == np.float32
         assert mask.min() >= 0 and mask.max() <= 1 + 1e-5
@@ -62,6 +62,45 @@ def test_region_masks_follow_the_points_that_were_found():
     assert (
         np.abs(found["eyes"] - shifted).max() < 0.15 < np.abs(found["eyes"] - still["eyes"]).max()
     )
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "landmarks"])
+def test_ears_and_hair_lie_outside_the_face(kind):
+    found = {"landmarks": drawn_landmarks(64)} if kind == "landmarks" else {}
+    kind = "human" if kind == "landmarks" else kind
+    left, right, nose, *mouth = template(kind, 64)
+    if kind == "animal":  # upright above the eyes
+        ear = left + (-0.65 * (right - left)[0], -0.85 * (right - left)[0])
+    else:  # beside them
+        ear = left + (-0.55 * (right - left)[0], 0.3 * (right - left)[0])
+    x, y = np.clip(ear, 0, 63).astype(int)
+    masks = {name: region_masks(kind, 64, [name], **found)[name] for name in REGIONS}
+    assert masks["ears"][y, x] > 0.3 and masks["ears"][y, 63 - x] > 0.3
+    assert masks["ears"][int(nose[1]), 32] == 0
+    beside = {"animal": (41, 8), "anime": (10, 8), "human": (3, 5)}
+    assert masks["hair"][beside[kind]] > 0.9 and masks["hair"][63, 1] < 0.1
+    np.testing.assert_array_equal(masks["hair"], masks["fur"])
+    between = int(left[1]), 32
+    assert (masks["fur"][between] > 0.5) == (kind == "animal"), "on animals the skin is fur"
+    assert masks["fur"][int(left[1]), int(left[0])] < 0.4, "eyes are not"
+
+
+def test_a_part_of_several_regions_is_of_the_smallest():
+    alone = region_masks("animal", 64, ["outer"])["outer"]
+    both = region_masks("animal", 64, ["outer", "ears", "skin"])
+    np.testing.assert_allclose(both["outer"] + both["ears"], alone, atol=1e-5)
+    np.testing.assert_array_equal(both["ears"], region_masks("animal", 64, ["ears"])["ears"])
+    fur = region_masks("animal", 64, ["fur", "skin"])
+    np.testing.assert_array_equal(fur["skin"], both["skin"])
+    assert (fur["fur"] + fur["skin"]).max() <= 1 + 1e-5
+
+
+def test_softer_edges_are_wider():
+    widths = [
+        ((0.01 < mask) & (mask < 0.99)).mean()
+        for mask in (region_masks("human", 128, softness=s)["eyes"] for s in (0, 0.02, 0.08))
+    ]
+    assert widths[0] < 0.02 < widths[1] < widths[2] / 2
 
 
 def test_the_98_landmarks_lie_among_the_66():

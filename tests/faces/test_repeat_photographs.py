@@ -11,7 +11,7 @@ from PIL import Image
 
 from facemeld.cli import main
 from facemeld.errors import UserError
-from facemeld.fusion.repeat import recall
+from facemeld.fusion.recall import recall
 from facemeld.images import read_picture, read_settings, write_picture
 
 

@@ -252,6 +252,8 @@ def test_colour_match_moves_towards_the_sources_colours(
         ("H W finite numbers", "", dict(regions=[(np.zeros((3, 3, 3)), 0)])),
         ("H W finite numbers", "", dict(regions=[(np.full((3, 3), np.nan), 0)])),
         ("feather is 0.9", "", dict(feather=0.9)),
+        ("feather is about regions", "region", dict(feather=0.2)),
+        ("angle is about variations", "variations", dict(variation_angle=5)),
         ("source mix is 2", "", dict(source_mix=2, second_source=0)),
         ("about two sources", "second source", dict(source_mix=0.5)),
         ("about latent styles", "latent style", dict(truncation=0.5)),

@@ -18,8 +18,7 @@ def test_every_file_is_written_and_explained(projected_model: Path, tmp_path: Pa
     explained = text.read_text(encoding="utf-8")
     for path in pictures:
         assert f"{path.name}: " in explained and is_marked_synthetic(path)
-        if path.suffix == ".png":
-            assert read_settings(path)["model"] == "projected"
+        assert read_settings(path)["model"] == "projected"
     assert {"random_cat.png", "random_dog.png", "sheet.jpg"} < {p.name for p in pictures}
     side = len(bundled_faces()) + 1
     with Image.open(tmp_path / "results" / "demo" / "sheet.jpg") as sheet:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from drawn_faces import draw_face
 from PIL import Image
+from sounding_film import FPS, film
 
 from facemeld.errors import UserError
 from facemeld.faces.align import Alignment, aligned
@@ -106,6 +107,18 @@ def test_frames_without_a_face_follow_the_rule(pipe: FusionPipeline, dogs, video
     clip = follow(pipe, video, looks, track=known_places(lost), paste_back=True)
     for number, (result, frame) in enumerate(zip(clip.frames, video.frames(), strict=True)):
         assert (away(result, frame) == 0) == (number in lost)
+
+
+def test_the_sound_begins_with_the_first_frame(pipe: FusionPipeline, dogs, tmp_path: Path) -> None:
+    heard = open_video(film(tmp_path / "film.mp4", "aac"))
+    looks = read_looks([dogs[0]])
+    for paste_back, start in ((False, 3 / FPS), (True, 0)):
+        track = known_places({0, 1, 2, 9})
+        clip = follow(pipe, heard, looks, track=track, paste_back=paste_back)
+        assert clip.settings["video"]["sound"] and len(list(clip.frames)) > 10
+        assert float(clip.sound.start) == pytest.approx(start)
+    silent = follow(pipe, heard, looks, sound=False)
+    assert silent.sound is None and not silent.settings["video"]["sound"]
 
 
 def test_a_video_without_any_face_is_an_error(pipe: FusionPipeline, dogs, video) -> None:

@@ -14,7 +14,8 @@ from PIL import Image
 
 from facemeld.errors import UserError
 from facemeld.fusion.pipeline import FusionPipeline
-from facemeld.fusion.repeat import Recalled, recall
+from facemeld.fusion.recall import recall
+from facemeld.fusion.repeat import Recalled
 from facemeld.images import read_picture, write_picture
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_format
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import tyro
@@ -35,6 +36,13 @@ def check_inputs(model: str, files: list[Path]):
     for file in files:
         check_picture(file)
     return config
+
+
+def check_folders(folders: Sequence[Path]) -> None:
+    """UserError if one is not there."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError("no such folder", where=str(folder))
 
 
 def speaks() -> bool:

@@ -6,7 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from facemeld.cli.app import app, check_inputs, check_target, note, note_missing, print_files
+from facemeld.cli.app import (
+    app,
+    check_folders,
+    check_inputs,
+    check_target,
+    note,
+    note_missing,
+    print_files,
+)
 from facemeld.cli.fuse_options import (
     Again,
     Engine,
@@ -75,9 +83,9 @@ def fuse(
         keep_settings: write the settings into the picture, so that it can be made again.
         json: print the results as JSON.
     """
-    from facemeld.images.read import check_picture
-
     controls = controls_of(strength, size, mixing, where, latent, shape)
+    if latent.seed and jobs is None and not (latent.latent or latent.variations or then.then):
+        note("nothing is random here, so --seed changes nothing")
     if jobs is not None or any(path.is_dir() for path in source):
         from facemeld.cli.many import fuse_many
 
@@ -100,35 +108,11 @@ def fuse(
             json=json,
         )
         return
+    given = (reference, controls, where, shape, photographs, then)
     if again.repeat is not None:
-        from facemeld.fusion.request import Controls
-
-        given = (reference, controls, where, shape, photographs, then)
-        if given != ([], Controls(), Where(), Shape(), Photographs(), Then()):
-            raise UserError(
-                "--repeat takes its settings from the picture",
-                where="--repeat",
-                fix="leave out --reference and all that says how to fuse; --source may be another",
-            )
-        images, settings, targets = _repeat(again, source, out, model)
+        images, settings, targets = _repeat(again, source, out, model, (*given, engine))
     else:
-        if photographs.faces != "largest" and not photographs.wanted:
-            raise UserError("--faces is about photographs", fix="add --align auto or --paste-back")
-        # How many faces there are, detection will tell.
-        face_each = photographs.faces == "all" and not photographs.paste_back
-        targets = [] if face_each else _targets(source, out, latent.variations)
-        for path in source:
-            check_picture(path)
-        looks = looks_of(reference, where, shape)
-        stages = _stages(model, looks, controls, then)
-        if photographs.wanted:
-            images, settings, files = _fuse_photographs(source, stages, photographs, engine)
-            if face_each:
-                targets = _targets(files, out, latent.variations, folder=not out.suffix)
-        else:
-            _check_masks(source, looks, controls)
-            result = _run(stages, source, photographs.weights_dir, engine)
-            images, settings = result.images, result.settings
+        images, settings, targets = _fused(source, out, model, engine, given)
     from facemeld.images.write import write_picture
 
     for image, known, target in zip(images, settings, targets):
@@ -145,6 +129,7 @@ def grid(
     cell: int | None = None,
     model: str = "faces",
     backend: Literal["auto", "torch", "onnx", "openvino"] = "auto",
+    keep_settings: bool = True,
 ) -> None:
     """Make a sheet: sources down, references across, each pair fused.
 
@@ -156,6 +141,7 @@ def grid(
         cell: side of each picture on the sheet in pixels; the model's own size if not given.
         model: bundled model or model folder.
         backend: what computes; see `facemeld fuse --help`.
+        keep_settings: write into the picture what it was made of.
     """
     from facemeld.fusion.request import check_cell, check_domain
 
@@ -164,15 +150,42 @@ def grid(
     config = check_inputs(model, [*source, *reference])
     check_domain(domain, config.domains, where="--domain")
     from facemeld.fusion.pipeline import FusionPipeline
+    from facemeld.fusion.provenance import grid_settings
     from facemeld.images.write import write_picture
 
     pipe = FusionPipeline.from_pretrained(model, backend=backend, on_note=note)
     image = pipe.grid(source, reference, domain=domain, cell=cell)
-    write_picture(image, out, settings=None)
+    settings = grid_settings(pipe, source, reference, domain=domain, cell=cell)
+    write_picture(image, out, settings=settings if keep_settings else None)
     print(out)
 
 
 # -- what fuse does before and around the pipeline ----------------------------------------------
+
+
+def _fused(sources: list[Path], out: Path, model: str, engine: Engine, given: tuple):
+    """Pictures, settings and targets of a fusion."""
+    from facemeld.images.read import check_picture
+
+    reference, controls, where, shape, photographs, then = given
+    if photographs.faces != "largest" and not photographs.wanted:
+        raise UserError("--faces is about photographs", fix="add --align auto or --paste-back")
+    variations = len(controls.variations)
+    # How many faces there are, detection will tell.
+    face_each = photographs.faces == "all" and not photographs.paste_back
+    targets = [] if face_each else _targets(sources, out, variations)
+    for path in sources:
+        check_picture(path)
+    looks = looks_of(reference, where, shape)
+    stages = _stages(model, looks, controls, then)
+    if not photographs.wanted:
+        _check_masks(sources, looks, controls)
+        result = _run(stages, sources, photographs.weights_dir, engine)
+        return result.images, result.settings, targets
+    images, settings, files = _fuse_photographs(sources, stages, photographs, engine)
+    if face_each:
+        targets = _targets(files, out, variations, folder=not out.suffix)
+    return images, settings, targets
 
 
 def _targets(
@@ -213,6 +226,7 @@ def _stages(model: str, looks, controls, then: Then) -> list[tuple]:
         # The size of the result is the last model's; the one before hands over its own.
         stages[0] = (model, looks, dataclasses.replace(controls, size=None))
         last = Controls(
+            weights=then.then_weights,
             domain=then.then_domain,
             latent=not then.then_reference,
             strength=then.then_strength,
@@ -281,16 +295,21 @@ def _fuse_photographs(
     return images, settings, [face.file for face in faces]
 
 
-def _repeat(again: Again, sources: list[Path], out: Path, model: str):
+def _repeat(again: Again, sources: list[Path], out: Path, model: str, given: tuple):
     """Pictures, settings and targets of a fusion that is made again."""
-    from facemeld.fusion.repeat import recall
+    from facemeld.fusion.recall import recall
+    from facemeld.fusion.request import Controls
     from facemeld.images.read import check_picture
 
+    if given != ([], Controls(), Where(), Shape(), Photographs(), Then(), Engine()):
+        raise UserError(
+            "--repeat takes its settings from the picture",
+            where="--repeat",
+            fix="leave out --reference and all that says how to fuse; --source may be another",
+        )
     check_target(out)
     check_picture(again.repeat)
-    for folder in again.inputs:
-        if not folder.is_dir():
-            raise UserError("no such folder", where=str(folder))
+    check_folders(again.inputs)
     if len(sources) > 1:
         raise UserError("--repeat takes one source", where="--source")
     for source in sources:

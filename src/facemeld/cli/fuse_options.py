@@ -34,9 +34,9 @@ class Where:
     fine: Path | None = None
     """Reference for the fine ones: colours and texture."""
     region: tuple[str, ...] = ()
-    """WHERE=PICTURE: a reference for a place: eyes, brows, nose, mouth, skin, outer, left, right,
-    top, bottom, or a mask picture, white inside, drawn over the source or, square, over the
-    result. Several are possible."""
+    """WHERE=PICTURE: a reference for a place: eyes, brows, nose, mouth, skin, ears, hair, fur,
+    outer, left, right, top, bottom, or a mask picture, white inside, drawn over the source or,
+    square, over the result. Several are possible."""
     feather: float = 0.05
     """Softness of the places' edges, a share of the side."""
 
@@ -92,12 +92,15 @@ class Photographs:
 
 @dataclass(frozen=True)
 class Then:
-    """A second model, which gets the result as its source."""
+    """A second model, which gets the result as its source. For levels, places and jobs of its own
+    run `facemeld fuse` a second time."""
 
     then: str | None = None
     """Bundled model or model folder."""
     then_reference: tuple[Path, ...] = ()
     """Pictures that give its look."""
+    then_weights: tuple[float, ...] | None = None
+    """One for each of those."""
     then_domain: str | None = None
     """Domain of those; without any, a random look of this domain is taken."""
     then_strength: float = 1.0
@@ -106,11 +109,11 @@ class Then:
 
 @dataclass(frozen=True)
 class Again:
-    """Make a picture again from the settings inside it."""
+    """Make a result again from the settings inside it."""
 
     repeat: Path | None = None
-    """A picture that fuse wrote. --source may name another source, --model the folder of the model
-    that made it."""
+    """What this command wrote. --model names the folder of the model that made it; for a picture,
+    --source may name another source."""
     inputs: tuple[Path, ...] = ()
     """Folders to look for its inputs in; beside it and in the current folder is looked first."""
 
@@ -120,12 +123,13 @@ class Engine:
     """What computes."""
 
     backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
-    """PyTorch, ONNX Runtime or OpenVINO; auto measures once which is fastest here. All but torch
-    need a model with graphs: the bundled one, or what `facemeld export` wrote."""
+    """PyTorch, ONNX Runtime or OpenVINO. All but torch need a model with graphs: a bundled one, or
+    what `facemeld export` wrote. auto measures once which of those is faster here, and takes torch
+    for other models."""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    """Of torch; auto takes the faster one."""
+    """Of torch, which computes if this is not fp32; auto takes the faster one."""
     compile: bool = False
-    """Compile torch's networks: a minute for the first picture, less time for the others."""
+    """Compile networks, which torch can: a minute for the first picture, less for the others."""
 
 
 def controls_of(

@@ -55,8 +55,8 @@ def fuse_many(
             where="--faces",
             fix="leave it out, or add --paste-back",
         )
-    fuse, about = _fuser(model, photographs, engine)
     rank, ranks = (int(os.environ.get(n, d)) for n, d in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    fuse, about = _fuser(_pipeline(model, photographs.weights_dir, engine, out, rank), photographs)
     failures: list[dict] = []
 
     def failed(entry: dict) -> None:
@@ -112,14 +112,42 @@ def _jobs(job_list: Path | None, source: list[Path], out: Path, pictures, contro
     return list(with_variations(jobs))
 
 
-def _fuser(model: str, photographs: Photographs, engine: Engine):
+def _pipeline(model: str, weights_dir: Path | None, engine: Engine, out: Path, rank: int):
+    """The model, computed by the same backend in all processes and runs of an output folder."""
+    from facemeld.fusion.choice import named_backend, usable_backends
+    from facemeld.fusion.exported import FORMATS, has_graphs
+    from facemeld.fusion.jobs import agreed_backend
+    from facemeld.fusion.pipeline import FusionPipeline
+    from facemeld.networks.model_folder import find_model
+
+    def opened(**options) -> FusionPipeline:
+        options = asdict(engine) | options
+        return FusionPipeline.from_pretrained(
+            model, weights_dir=weights_dir, on_note=note, **options
+        )
+
+    folder = find_model(model)
+    by_graphs = any(has_graphs(folder, format) for format in FORMATS)
+    if engine.precision == "auto":
+        usable = ["torch"]
+    elif engine == Engine() and by_graphs:
+        usable = usable_backends(folder)
+    else:  # nothing was left open
+        return opened()
+    pipes = []
+
+    def decide() -> str:
+        pipes.append(opened())
+        return pipes[0].backend.name
+
+    name = agreed_backend(out, usable, decide, rank=rank)
+    return pipes[0] if pipes else opened(**named_backend(name))
+
+
+def _fuser(pipe, photographs: Photographs):
     """The function that fuses some jobs, and what its results depend on."""
     import facemeld
-    from facemeld.fusion.pipeline import FusionPipeline
 
-    pipe = FusionPipeline.from_pretrained(
-        model, weights_dir=photographs.weights_dir, on_note=note, **asdict(engine)
-    )
     about = {"facemeld": facemeld.__version__, "model_sha256": pipe.weights_sha256}
     about["backend"] = pipe.backend.name
 

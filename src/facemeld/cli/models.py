@@ -94,9 +94,9 @@ def _backend_facts(folder: Path) -> dict:
     from facemeld.fusion.choice import explained, fastest, remembered, usable_backends
 
     usable = usable_backends(folder)
-    facts = {"backends": ", ".join(usable)}
+    facts = {"backends": ", ".join(dict.fromkeys([*usable, "torch"]))}
     if len(usable) == 1:
-        return facts | {"backend auto": f"{usable[0]}, the only one"}
+        return facts | {"backend auto": usable[0]}
     if (measured := remembered(folder)) is None:
         return facts | {"backend auto": "not measured yet; the first fuse does"}
     return facts | {"backend auto": f"{fastest(measured)}; measured: {explained(measured)}"}

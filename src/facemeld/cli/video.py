@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from facemeld.cli.app import app, check_inputs, note, note_missing, print_files
-from facemeld.cli.fuse_options import Engine, Mixing, Shape, Where, looks_of, pictures_of
+from facemeld.cli.app import (
+    app,
+    check_folders,
+    check_inputs,
+    note,
+    note_missing,
+    print_files,
+)
+from facemeld.cli.fuse_options import (
+    Again,
+    Engine,
+    Latent,
+    Mixing,
+    Shape,
+    Where,
+    controls_of,
+    looks_of,
+    pictures_of,
+)
 from facemeld.errors import UserError
 
 
@@ -51,13 +68,14 @@ class Faces:
 
 @app.command
 def video(
-    source: list[Path],
     out: Path,
+    source: list[Path] = [],
     reference: list[Path] = [],
     strength: float = 1.0,
     fps: float | None = None,
     model: str = "faces",
     size: int | None = None,
+    sound: bool = True,
     keep_settings: bool = True,
     json: bool = False,
     course: Course = Course(),
@@ -66,6 +84,7 @@ def video(
     random: Random = Random(),
     shape: Shape = Shape(),
     faces: Faces = Faces(),
+    again: Again = Again(),
     engine: Engine = Engine(),
 ) -> None:
     """Make a video: from look to look, from source to source, or of a source video.
@@ -75,73 +94,89 @@ def video(
     frame with the mixture of all references.
 
     Args:
-        source: pictures, folders of pictures, or one video.
         out: video to write (.mp4, .gif or .webp).
+        source: pictures, folders of pictures, or one video.
         reference: pictures that give looks, or folders of them.
         strength: 0 keeps the sources' own looks, 1 takes all of the references'.
         fps: frames a second; 25, or those of the source video, if not given.
         model: bundled model or model folder.
         size: side of the faces in pixels, interpolated; the model's own if not given.
+        sound: keep the sound of a source video, which only an .mp4 can hold.
         keep_settings: write the settings into the video.
         json: print the result as JSON.
     """
-    from facemeld.fusion.request import Controls
     from facemeld.fusion.timing import Timing
     from facemeld.images.video_read import is_video
     from facemeld.images.video_write import check_video_target
 
     check_video_target(out, fps)
-    controls = Controls(
-        weights=mixing.weights,
-        interpolation=mixing.interpolation,
-        strength=strength,
-        domain=mixing.domain,
-        source_domain=mixing.source_domain,
-        feather=where.feather,
-        latent=random.latent,
-        seed=random.seed[0] if random.seed else 0,
-        truncation=random.truncation,
-        source_mix=shape.source_mix,
-        content_strength=shape.content_strength,
-        colour_match=shape.colour_match,
-        size=size,
-    )
-    if random.seed != (0,) and not random.latent:
-        raise UserError("seeds are about random looks", where="--seed", fix="add --latent")
-    if random.latent and reference:
-        raise UserError("random looks take no references", where="--latent", fix="leave out one")
-    references = pictures_of(reference)
     missing: list[int] = []
-    if any(is_video(path) for path in source):
-        if len(source) > 1:
+    steered = (course, mixing, where, random, shape, faces, engine)
+    if again.repeat is not None:
+        usual = (Course(), Mixing(), Where(), Random(), Shape(), Faces(), Engine())
+        if (source, reference, strength, fps, size, *steered) != ([], [], 1.0, None, None, *usual):
             raise UserError(
-                "a source video goes alone", where="--source", fix="name one, or only pictures"
+                "--repeat takes its settings from the video",
+                where="--repeat",
+                fix="leave out the pictures and all that says how to fuse",
             )
-        if course != Course() or len(random.seed) > 1:
-            raise UserError(
-                "a source video has its own course",
-                where=str(source[0]),
-                fix="leave out --seconds, --hold, --easing, --loop and further seeds",
-            )
-        looks = looks_of(references, where, shape)
-        clip = _follow(source[0], out, looks, controls, model, faces, engine, fps, missing)
+        clip = _repeat(again, out, model)
     else:
-        timing = Timing(
-            fps=25.0 if fps is None else fps,
-            seconds=course.seconds,
-            hold=course.hold,
-            easing=course.easing,
-            loop=course.loop,
-        )
+        controls = _controls(strength, size, mixing, where, random, shape)
+        if random.latent and reference:
+            raise UserError("random looks take no references", where="--latent", fix="drop one")
         looks = looks_of([], where, shape)
-        seeds = random.seed if random.latent else ()
-        given = (pictures_of(source), references, looks, controls)
-        clip = _walk(*given, model, faces, engine, timing, seeds)
+        given = (pictures_of(reference), looks, controls, model, faces, engine)
+        if any(is_video(path) for path in source):
+            _check_alone(source, course, random)
+            clip = _follow(source[0], out, *given, fps, sound and _holds_sound(out), missing)
+        else:
+            timing = Timing(fps=25.0 if fps is None else fps, **asdict(course))
+            clip = _walk(pictures_of(source), *given, timing, random)
     count = _write(clip, out, keep_settings)
     if missing:
         rule = "they are as they were" if faces.paste_back else "the picture before was kept"
         note(f"no face was found in {len(missing)} of {count} frames: {rule}")
     print_files([out], [clip.settings], json)
+
+
+def _controls(strength: float, size: int | None, mixing: Mixing, where, random: Random, shape):
+    """The values of these options as ``fusion.request.Controls``."""
+    latent = Latent(random.latent, random.seed[0] if random.seed else 0, random.truncation)
+    if random.seed != (0,) and not random.latent:
+        raise UserError("seeds are about random looks", where="--seed", fix="add --latent")
+    return controls_of(strength, size, mixing, where, latent, shape)
+
+
+def _check_alone(source: list[Path], course: Course, random: Random) -> None:
+    """UserError if a source video comes with what it cannot have."""
+    if len(source) > 1:
+        raise UserError(
+            "a source video goes alone", where="--source", fix="name one, or only pictures"
+        )
+    if course != Course() or len(random.seed) > 1:
+        raise UserError(
+            "a source video has its own course",
+            where=str(source[0]),
+            fix="leave out --seconds, --hold, --easing, --loop and further seeds",
+        )
+
+
+def _holds_sound(out: Path) -> bool:
+    return out.suffix.lower() == ".mp4"
+
+
+def _repeat(again: Again, out: Path, model: str):
+    """The clip of a video that is made again."""
+    from facemeld.fusion.recall import recall_video
+    from facemeld.images.video_read import open_video
+    from facemeld.images.video_write import check_video_target
+
+    check_folders(again.inputs)
+    open_video(again.repeat)
+    clip = recall_video(again.repeat, again.inputs, models=[model]).run()
+    check_video_target(out, clip.fps)
+    return clip
 
 
 def _write(clip, out: Path, keep_settings: bool) -> int:
@@ -157,15 +192,22 @@ def _write(clip, out: Path, keep_settings: bool) -> int:
                 yield frame
 
         settings = clip.settings if keep_settings else None
-        count = write_video(told(), out, fps=clip.fps, settings=settings)
+        count = write_video(
+            told(),
+            out,
+            fps=clip.fps,
+            settings=settings,
+            sound=clip.sound if _holds_sound(out) else None,
+        )
         progress(count, count)
     return count
 
 
 def _walk(
-    sources, references, looks, controls, model: str, faces: Faces, engine: Engine, timing, seeds
+    sources, references, looks, controls, model: str, faces: Faces, engine: Engine, timing, random
 ):
     """The clip from stop to stop; everything checked before torch is loaded."""
+    seeds = random.seed if random.latent else ()
     from facemeld.fusion.request import check_walk
 
     if faces.paste_back:
@@ -195,19 +237,23 @@ def _walk(
 def _follow(
     source: Path,
     out: Path,
+    references,
     looks,
     controls,
     model: str,
     faces: Faces,
     engine: Engine,
     fps: float | None,
+    sound: bool,
     missing: list[int],
 ):
     """The clip of a source video; everything checked before torch is loaded."""
+    from facemeld.fusion.inputs import read_input
     from facemeld.fusion.request import check_looks
     from facemeld.images.video_read import open_video
     from facemeld.images.video_write import check_video_target
 
+    looks = replace(looks, references=[read_input(r) for r in references])
     config = check_inputs(model, [])
     check_looks(looks, controls, config)
     if out.resolve() == source.resolve():
@@ -230,8 +276,10 @@ def _follow(
         looks,
         controls,
         track=track,
+        align=None if track is None else track.finder.kind,
         paste_back=faces.paste_back,
         fps=fps,
+        sound=sound,
         on_missing=lambda: missing.append(1),
     )
 

@@ -20,7 +20,6 @@ from facemeld.networks.bundle import Networks
 from facemeld.networks.generator import Content, Generator
 from facemeld.networks.lpips import LPIPS
 from facemeld.networks.mobilenet import MobileNetV2Features
-from facemeld.networks.winograd import with_winograd
 
 ROWS = 4
 """Pictures of a part."""
@@ -55,7 +54,6 @@ class Compiled:
         from facemeld.fusion.graph_backends import compile_openvino
 
         inputs = {f"input{i}": _rows(value, ROWS) for i, value in enumerate(example)}
-        network = with_winograd(network, *inputs.values())
         with torch.no_grad():
             found = network(*inputs.values())
         self._single = isinstance(found, Tensor)

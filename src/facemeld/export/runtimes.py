@@ -18,7 +18,7 @@ from facemeld.export.graphs import Graph, graphs_of
 from facemeld.export.target import check_folder, check_packages
 from facemeld.files import write_whole
 from facemeld.fusion.exported import VERSION, Exported, manifest_path
-from facemeld.fusion.graph_backends import GraphBackend, load_graph
+from facemeld.fusion.graph_backends import RUNTIMES, GraphBackend, is_installed, load_graph
 from facemeld.fusion.inputs import file_sha256
 from facemeld.fusion.torch_backend import TorchBackend
 from facemeld.networks.bundle import Networks, load_model
@@ -137,23 +137,26 @@ def _pairs(networks: Networks) -> FacePairs:
     return FacePairs(TorchBackend(networks))
 
 
-def _perceived(pairs: FacePairs, exported: Exported, distance: Distance) -> float:
-    """How much the quantised graphs change pictures.
+def _perceived(pairs: FacePairs, exported: Exported, distance: Distance) -> dict[str, float]:
+    """How much the quantised graphs change pictures, by each runtime that is installed.
 
     Raises:
         UserError: more than they may.
     """
-    config = pairs.backend.config
-    ours = pairs.fused(pairs.backend)
-    theirs = pairs.fused(GraphBackend(config, exported, "onnx"))
-    mean = distance(torch.from_numpy(ours), torch.from_numpy(theirs)).mean().item()
-    if not mean <= INT8_LPIPS:
-        raise UserError(
-            f"int8 changes the pictures by an LPIPS of {mean:.3f}, more than {INT8_LPIPS}",
-            where="--precision int8",
-            fix="export in fp32",
-        )
-    return float(f"{mean:.3g}")
+    ours = torch.from_numpy(pairs.fused(pairs.backend))
+    found = {}
+    for runtime in filter(is_installed, RUNTIMES):
+        theirs = pairs.fused(GraphBackend(pairs.backend.config, exported, runtime))
+        mean = distance(ours, torch.from_numpy(theirs)).mean().item()
+        if not mean <= INT8_LPIPS:
+            raise UserError(
+                f"by {runtime}, int8 changes the pictures by an LPIPS of {mean:.3f}, more than "
+                f"{INT8_LPIPS}",
+                where="--precision int8",
+                fix="export in fp32",
+            )
+        found[runtime] = float(f"{mean:.3g}")
+    return found
 
 
 def _difference(graph: Graph, path: Path, format: str, *, exact: bool) -> float:

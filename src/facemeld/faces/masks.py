@@ -1,29 +1,38 @@
 """Soft masks of an aligned face's regions, and the 98 heatmaps that masked skips start from.
 
-People's regions follow their 66 landmarks; those of animals and drawn faces are ellipses about the
-template's points, since nothing that finds their outlines is at hand.
+People's features follow their 66 landmarks; those of animals and drawn faces, and everyone's ears
+and hair, are ellipses about the five points, since nothing that finds their outlines is at hand.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from facemeld.faces.templates import template
 
-REGIONS = ("eyes", "brows", "nose", "mouth", "skin", "outer")
-"""Names of the masks; at every pixel they sum to 1."""
+PARTS = ("eyes", "brows", "nose", "mouth", "skin", "ears", "hair", "around")
+"""Every pixel is of one of them; an animal's hair is the fur beside its face."""
+WHOLE = ("eyes", "brows", "nose", "mouth", "skin", "outer")
+"""Regions that together are the whole picture."""
+REGIONS = (*WHOLE, "ears", "hair", "fur")
+"""Names of regions; an animal's hair is its fur, a person's fur the hair."""
+SOFTNESS = 0.02
+"""Deviation of the blur of edges that nobody asked otherwise of, a share of the side."""
 
 _SIDE = 256  # pixels that regions are drawn at
-_SOFTNESS = _SIDE / 50  # deviation of the blur
 _HEATMAP_SIDE = 64
 _HEATMAP_DEVIATION = 1.2  # pixels of the heatmap
 
-# Centre (right, down) and half axes of each region's ellipse, in distances of the eyes; measured
-# from each eye for eyes and brows, from the template's nose and mouth, and for the skin from the
-# middle between eyes and mouth.
+# Centre (outwards or right, down) and half axes of each part's ellipse, in distances of the eyes;
+# measured from each eye for eyes, brows and ears, from the template's nose and mouth, and for skin
+# and hair from the middle between eyes and mouth. Those on top last.
 _ELLIPSES = {
     "human": {
+        "hair": (0.0, -0.45, 1.50, 1.75),
+        "ears": (0.52, 0.30, 0.16, 0.36),
         "skin": (0.0, -0.05, 1.0, 1.35),
         "nose": (0.0, -0.16, 0.24, 0.38),
         "mouth": (0.0, 0.02, 0.50, 0.22),
@@ -31,6 +40,8 @@ _ELLIPSES = {
         "eyes": (0.0, 0.0, 0.26, 0.14),
     },
     "animal": {
+        "hair": (0.0, 0.05, 1.75, 1.65),
+        "ears": (0.65, -0.85, 0.55, 0.65),
         "skin": (0.0, -0.10, 1.25, 1.30),
         "nose": (0.0, -0.05, 0.30, 0.26),
         "mouth": (0.0, 0.12, 0.50, 0.24),
@@ -38,6 +49,8 @@ _ELLIPSES = {
         "eyes": (0.0, 0.0, 0.28, 0.24),
     },
     "anime": {
+        "hair": (0.0, -0.30, 1.50, 1.55),
+        "ears": (0.58, 0.30, 0.16, 0.28),
         "skin": (0.0, -0.10, 0.95, 0.98),
         "nose": (0.0, -0.04, 0.11, 0.12),
         "mouth": (0.0, 0.0, 0.30, 0.15),
@@ -50,21 +63,27 @@ _ELLIPSES = {
 def region_masks(
     kind: str,
     size: int,
+    names: Sequence[str] = WHOLE,
     *,
     landmarks: np.ndarray | None = None,
     points: np.ndarray | None = None,
+    softness: float = SOFTNESS,
 ) -> dict[str, np.ndarray]:
     """How much each pixel of an aligned face belongs to each region.
+
+    A part that several of the regions hold, as ``outer`` and ``ears`` do, is of the smallest.
 
     Args:
         kind: human, animal or anime.
         size: side of the aligned picture in pixels.
+        names: of REGIONS.
         landmarks: 66 2, of a person, in pixels of the aligned picture (see LandmarkFinder).
         points: 5 2, where eyes, nose and mouth really are, in pixels of the aligned picture; the
             template's if not given. Not used with ``landmarks``.
+        softness: deviation of the blur of the edges, a share of the side.
 
     Returns:
-        For each of REGIONS a float32 map, size x size, in [0, 1], with soft edges; they sum to 1.
+        For each name a float32 map, size x size, in [0, 1]; those of WHOLE sum to 1.
     """
     scale = _SIDE / size
     if landmarks is not None:
@@ -72,17 +91,31 @@ def region_masks(
     else:
         places = template(kind, _SIDE) if points is None else np.asarray(points) * scale
         shapes = _ellipses(_ELLIPSES[kind], places)
-    labels = np.full((_SIDE, _SIDE), REGIONS.index("outer"), np.uint8)
+    labels = np.full((_SIDE, _SIDE), PARTS.index("around"), np.uint8)
     for name, outline in shapes:
-        cv2.fillPoly(labels, [np.rint(outline).astype(np.int32)], REGIONS.index(name))
+        cv2.fillPoly(labels, [np.rint(outline).astype(np.int32)], PARTS.index(name))
     method = cv2.INTER_AREA if size < _SIDE else cv2.INTER_LINEAR
     masks = {}
-    for index, name in enumerate(REGIONS):
-        hard = (labels == index).astype(np.float32)
-        # A blur is linear, so the masks still sum to 1 after it.
-        soft = cv2.GaussianBlur(hard, (0, 0), _SOFTNESS, borderType=cv2.BORDER_REPLICATE)
-        masks[name] = cv2.resize(soft, (size, size), interpolation=method)
+    for name, parts in _shared_out(kind, names).items():
+        mask = np.isin(labels, [PARTS.index(part) for part in parts]).astype(np.float32)
+        if softness:
+            # A blur is linear, so masks that sum to 1 do after it.
+            deviation = softness * _SIDE
+            mask = cv2.GaussianBlur(mask, (0, 0), deviation, borderType=cv2.BORDER_REPLICATE)
+        masks[name] = cv2.resize(mask, (size, size), interpolation=method)
     return masks
+
+
+def _shared_out(kind: str, names: Sequence[str]) -> dict[str, list[str]]:
+    """The parts of each region; one that several hold goes to that with the fewest."""
+    coat = ("hair", "skin", "brows") if kind == "animal" else ("hair",)
+    several = {"outer": ("ears", "hair", "around"), "hair": coat, "fur": coat}
+    held = {name: several.get(name, (name,)) for name in names}
+    shares: dict[str, list[str]] = {name: [] for name in names}
+    for part in PARTS:
+        if holders := [name for name in names if part in held[name]]:
+            shares[min(holders, key=lambda name: len(held[name]))].append(part)
+    return shares
 
 
 def _human_shapes(points: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -94,7 +127,11 @@ def _human_shapes(points: np.ndarray) -> list[tuple[str, np.ndarray]]:
     brows = (points[17:22], points[22:27])
     forehead = np.concatenate(brows) - 0.5 * distance * down
     over, under = 0.06 * distance * down, 0.1 * distance * down
+    eyes = [left_eye.mean(0), right_eye.mean(0)]
+    five = np.stack([*eyes, points[30], points[48], points[54]])
+    beside = {name: _ELLIPSES["human"][name] for name in ("hair", "ears")}
     return [
+        *_ellipses(beside, five),
         ("skin", _hull(np.concatenate([points[:17], forehead]))),
         ("nose", _hull(_grown(points[27:36], 1.2))),
         ("mouth", _hull(_grown(points[48:60], 1.2))),
@@ -118,18 +155,14 @@ def _ellipses(shapes: dict, points: np.ndarray) -> list[tuple[str, np.ndarray]]:
     down = np.array([-across[1], across[0]])
     if down @ (mouth - eyes) < 0:
         down = -down
-    centres = {
-        "skin": [(eyes + mouth) / 2],
-        "nose": [nose],
-        "mouth": [mouth],
-        "brows": [left, right],
-        "eyes": [left, right],
-    }
+    middle, pair = (eyes + mouth) / 2, [(left, -1), (right, 1)]
+    centres = {"hair": [(middle, 1)], "skin": [(middle, 1)], "nose": [(nose, 1)]}
+    centres |= {"mouth": [(mouth, 1)], "ears": pair, "brows": pair, "eyes": pair}
     angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)[:, None]
     outlines = []
     for name, (x, y, half_width, half_height) in shapes.items():
-        for centre in centres[name]:
-            middle = centre + x * across + y * down
+        for centre, side in centres[name]:
+            middle = centre + side * x * across + y * down
             ring = half_width * np.cos(angle) * across + half_height * np.sin(angle) * down
             outlines.append((name, middle + ring))
     return outlines

@@ -1,4 +1,8 @@
-"""Which backend a model is computed by; ``auto`` measures once and remembers in facemeld's home."""
+"""Which backend a model is computed by; ``auto`` measures once and remembers in facemeld's home.
+
+PyTorch is not among what ``auto`` measures where a model has graphs: loading it takes longer than a
+whole fusion, and it was slower than the runtimes wherever that was measured (docs/benchmarks.md).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +28,9 @@ from facemeld.fusion.graph_backends import RUNTIMES, GraphBackend, is_installed
 from facemeld.fusion.inputs import file_sha256
 from facemeld.networks.model_folder import read_network_config
 
+if TYPE_CHECKING:
+    import torch
+
 BACKENDS = ("auto", "torch", *RUNTIMES)
 TRIALS = 5
 _WORTH = 0.9  # of the time of one that starts sooner
@@ -32,42 +40,69 @@ def open_backend(
     folder: Path,
     wanted: str = "auto",
     *,
+    device: str | torch.device = "cpu",
+    precision: str = "fp32",
+    compile: bool = False,
     on_note: Callable[[str], None] = lambda text: None,
 ) -> Backend:
-    """The backend of this name for a model folder, on the CPU.
+    """The backend of this name for a model folder.
 
     Args:
         folder: the model's.
-        wanted: ``torch``, ``onnx`` (ONNX Runtime), ``openvino``, or ``auto`` for the fastest here.
+        wanted: ``torch``, ``onnx`` (ONNX Runtime), ``openvino``, or ``auto`` for the fastest here
+            that can do the rest of what is asked for.
+        device: of PyTorch; the runtimes compute on the CPU.
+        precision: of PyTorch: ``fp32``, ``bf16``, or ``auto``, the faster one.
+        compile: compile PyTorch's networks.
         on_note: is told what ``auto`` measured.
 
     Raises:
-        UserError: unknown name, runtime not installed, or the model has no graphs for it.
+        UserError: unknown name, runtime not installed, the model has no graphs for it, or it
+            cannot do what is asked for.
     """
     if wanted not in BACKENDS:
         raise UserError(
             f"there is no backend '{wanted}'", where="backend", fix=did_you_mean(wanted, BACKENDS)
         )
+    special = [f"precision {precision}"] if precision != "fp32" else []
+    special += ["compile"] if compile else []
+    special += [f"device {device}"] if str(device) != "cpu" else []
+    if wanted in RUNTIMES and special:
+        raise UserError(
+            f"the backend {wanted} has no {' and no '.join(special)}",
+            where="backend",
+            fix="take the backend torch, or leave that out",
+        )
     if wanted == "auto":
-        wanted = fastest_backend(folder, on_note=on_note)
+        wanted = "torch" if special else fastest_backend(folder, on_note=on_note)
     if wanted == "torch":
+        import torch
+
         from facemeld.fusion.torch_backend import TorchBackend
         from facemeld.networks.bundle import load_model
 
-        return TorchBackend(load_model(folder))
+        # Rounds by 1e-5 otherwise, which 8 bits do not show, and is up to a fifth faster.
+        networks = load_model(folder, device=device).to(memory_format=torch.channels_last)
+        return TorchBackend(networks, precision=precision, compile=compile)
     # OpenVINO reads ONNX, too.
     own = wanted == "openvino" and has_graphs(folder, "openvino")
     exported = read_exported(folder, "openvino" if own else "onnx")
     return GraphBackend(read_network_config(folder), exported, wanted)
 
 
+def named_backend(name: str) -> dict[str, str]:
+    """Arguments of ``FusionPipeline.from_pretrained`` for what results call ``torch-bf16``, …"""
+    backend, _, precision = name.partition("-")
+    return {"backend": backend} | ({"precision": precision} if backend == "torch" else {})
+
+
 def usable_backends(folder: Path) -> list[str]:
-    """Those that can compute this model here, the soonest to start first."""
+    """Those that ``auto`` chooses from for this model here, the soonest to start first."""
     graphs = {
         "onnx": has_graphs(folder, "onnx"),
         "openvino": has_graphs(folder, "onnx") or has_graphs(folder, "openvino"),
     }
-    return [r for r in RUNTIMES if graphs[r] and is_installed(r)] + ["torch"]
+    return [r for r in RUNTIMES if graphs[r] and is_installed(r)] or ["torch"]
 
 
 def fastest_backend(folder: Path, *, on_note: Callable[[str], None] = lambda text: None) -> str:
@@ -87,7 +122,7 @@ def fastest_backend(folder: Path, *, on_note: Callable[[str], None] = lambda tex
 def fastest(measured: dict[str, float]) -> str:
     """The one with the least milliseconds; one that starts sooner may be a little slower."""
     chosen = None
-    for name in (*RUNTIMES, "torch"):
+    for name in RUNTIMES:
         if name in measured and (chosen is None or measured[name] < _WORTH * measured[chosen]):
             chosen = name
     assert chosen is not None
@@ -120,7 +155,7 @@ def _memory(folder: Path) -> Path:
     """The file that tells of this model, these packages and this machine."""
     manifests = [manifest_path(folder, form) for form in ("onnx", "openvino")]
     parts = [file_sha256(p) for p in (folder / "model.safetensors", *manifests) if p.is_file()]
-    for package in ("torch", "onnxruntime", "openvino"):
+    for package in ("onnxruntime", "openvino"):
         try:
             parts.append(f"{package} {version(package)}")
         except PackageNotFoundError:

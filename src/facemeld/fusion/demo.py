@@ -6,6 +6,7 @@ from pathlib import Path
 
 from facemeld.data.folders import bundled_faces
 from facemeld.fusion.pipeline import FusionPipeline
+from facemeld.fusion.provenance import grid_settings
 from facemeld.images.write import write_picture
 
 CELL = 128
@@ -38,14 +39,15 @@ def run_demo(out: Path, *, model: str | Path = "faces") -> list[Path]:
     lines = ["What is in this folder", ""]
     written = []
 
-    def keep(image, name: str, meaning: str, settings: dict | None) -> None:
+    def keep(image, name: str, meaning: str, settings: dict) -> None:
         path = out / name
         write_picture(image, path, settings=settings)
         written.append(path)
         lines.append(f"{name}: {meaning}")
 
     sheet = pipe.grid(pictures, pictures, cell=CELL)
-    keep(sheet, "sheet.jpg", "every bundled face (left) with the look of every other (top)", None)
+    meaning = "every bundled face (left) with the look of every other (top)"
+    keep(sheet, "sheet.jpg", meaning, grid_settings(pipe, pictures, pictures, cell=CELL))
     for name, source, references, weights, meaning in SINGLES:
         result = pipe(faces[source], [faces[r] for r in references], weights=weights, size=SIZE)
         keep(result.images[0], name, meaning, result.settings[0])

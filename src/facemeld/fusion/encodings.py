@@ -40,7 +40,7 @@ class Encodings:
 
     def contents(self, inputs: Sequence[Input]) -> list[Content]:
         """What the generator's encoder makes of each picture."""
-        return self._each("content", inputs, self._backend.encode)
+        return self.each("content", inputs, self._backend.encode)
 
     def styles(self, inputs: Sequence[Input], domain: str | None, where: str) -> np.ndarray:
         """The style of each picture in a domain; in its own, guessed, if none is named. -> B S
@@ -48,7 +48,7 @@ class Encodings:
         Raises:
             UserError: none is named, and the model cannot tell.
         """
-        described = self._each("description", inputs, self._describe)
+        described = self.each("description", inputs, self._describe)
         styles = np.stack([styles for styles, _ in described])
         if domain is not None:
             return styles[:, self._config.domains.index(domain)]
@@ -88,14 +88,16 @@ class Encodings:
         """The centre squares at the model's size. -> B 3 H W in [-1, 1]"""
         return to_array([centre_square(i.image, self._config.image_size) for i in inputs])
 
-    def _describe(self, pictures: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray | None]]:
-        styles, scores = self._backend.describe(pictures)
-        return zip(styles, [None] * len(styles) if scores is None else scores)
-
-    def _each(
+    def each(
         self, kind: str, inputs: Sequence[Input], compute: Callable[[np.ndarray], Iterable]
     ) -> list:
-        """What is computed of each picture, from the cache or for as many at once as may be."""
+        """What is computed of each picture, from the cache or for as many at once as may be.
+
+        Args:
+            kind: what it is called in the cache.
+            inputs: the pictures.
+            compute: B 3 H W -> for each picture arrays, or None in their place.
+        """
         found = {i.content: self._kept.get((kind, i.content)) for i in inputs}
         missing = {i.content: i for i in inputs if found[i.content] is None}
         rows = list(missing.values())
@@ -106,3 +108,7 @@ class Encodings:
                 size = sum(part.nbytes for part in value if part is not None)
                 self._kept.put((kind, given.content), value, size)
         return [found[i.content] for i in inputs]
+
+    def _describe(self, pictures: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray | None]]:
+        styles, scores = self._backend.describe(pictures)
+        return zip(styles, [None] * len(styles) if scores is None else scores)

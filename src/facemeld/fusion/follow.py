@@ -22,6 +22,7 @@ from facemeld.fusion.passes import decode, encode_sources, finished, look_codes,
 from facemeld.fusion.request import Controls, check_looks
 from facemeld.fusion.video import AT_ONCE, Clip, video_settings
 from facemeld.images.read import shown
+from facemeld.images.sound import Sound, sound_of
 from facemeld.images.video_read import VideoFile
 
 if TYPE_CHECKING:
@@ -38,8 +39,10 @@ def follow(
     controls: Controls = Controls(),
     *,
     track: Track | None = None,
+    align: str | None = None,
     paste_back: bool = False,
     fps: float | None = None,
+    sound: bool = True,
     on_missing: Callable[[], None] = lambda: None,
 ) -> Clip:
     """Fuses each frame with one look.
@@ -54,8 +57,10 @@ def follow(
         controls: likewise, without variations.
         track: gives the place of the face in each frame (``faces.track``). Without it, the centre
             square of each frame is the face.
+        align: the kind of face that the track looks for, as the settings say it.
         paste_back: give the frames with the fused face in them; needs ``track``.
         fps: frames a second; the video's own if not given.
+        sound: take the video's sound along, if it has any.
         on_missing: is called for each frame without a face.
 
     Raises:
@@ -69,18 +74,20 @@ def follow(
     shares = check_looks(looks, controls, pipe.backend.config)
     rate = video.fps if fps is None else Fraction(fps).limit_denominator(1000)
     count = None if video.count is None else round(video.count * rate / video.fps)
+    heard = sound_of(video.path) if sound else None
     about = {
         "kind": "follow",
         "source": identity_of(video.path),
         "references": [identity_of(reference) for reference in looks.references],
         "fps": float(rate),
-        "tracked": track is not None,
+        "align": align,
         "paste_back": paste_back,
+        "sound": heard is not None,
     }
     asked = dataclasses.replace(controls, weights=tuple(shares) or None)
     fuser = _FrameFuser(pipe, looks, controls, shares)
-    frames = _results(fuser, video, rate, track, paste_back, on_missing)
-    return Clip(frames, count, rate, video_settings(pipe, looks, asked, about))
+    frames = _results(fuser, video, rate, track, paste_back, on_missing, heard)
+    return Clip(frames, count, rate, video_settings(pipe, looks, asked, about), heard)
 
 
 @dataclass
@@ -98,8 +105,10 @@ def _results(
     track: Track | None,
     paste_back: bool,
     on_missing: Callable[[], None],
+    sound: Sound | None,
 ) -> Iterator[Image.Image]:
-    """One picture for each frame, or none for those before the first face."""
+    """One picture for each frame, or none for those before the first face, whose sound is left
+    out, too."""
     frames = _placed(video.frames(fps), track)
     last: Image.Image | None = None
     found = False
@@ -115,6 +124,8 @@ def _results(
                 last = _put_back(frame, next(fused)) if paste_back else next(fused)
             if last is not None:
                 yield last
+            elif sound is not None:
+                sound.start += 1 / fps
     if not found:
         raise UserError(
             "no face was found in any frame",

@@ -16,6 +16,7 @@ from facemeld.config import NetworkConfig
 from facemeld.errors import UserError
 from facemeld.fusion.backends import Content
 from facemeld.fusion.exported import Exported, content_names
+from facemeld.fusion.winograd import use_winograd
 
 if TYPE_CHECKING:
     import openvino
@@ -131,9 +132,12 @@ def _onnx_runtime(path: Path) -> Run:
 
 
 def compile_openvino(model: str | openvino.Model, options: Mapping[str, str]):
-    """An OpenVINO model, or the file of one, compiled for the processor."""
+    """An OpenVINO model, which it changes, or the file of one, compiled for the processor."""
     import openvino
 
+    if isinstance(model, str):
+        model = openvino.Core().read_model(model)
+    use_winograd(model)
     # OpenVINO gives the thread that compiles a stack for signals, and frees it with the model,
     # whichever thread that happens in; the next signal would end the process. So a thread of its
     # own compiles.

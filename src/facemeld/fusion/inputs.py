@@ -78,9 +78,11 @@ def read_input(picture: Picture) -> Input:
 
 
 def identity_of(picture: Picture) -> dict:
-    """What settings say about a picture that is not read yet: its name, and its file's SHA-256."""
+    """What settings say about a picture, read or not: its name, its file's SHA-256, and where in
+    the file it is if it is an aligned face."""
     if isinstance(picture, Input):
-        return {"name": picture.name, "sha256": picture.sha256}
+        known = {"name": picture.name, "sha256": picture.sha256}
+        return known | {"placed": picture.placed} if picture.placed else known
     if isinstance(picture, str | Path):
         return {"name": Path(picture).name, "sha256": file_sha256(Path(picture))}
     sha256 = hashlib.sha256(picture).hexdigest() if isinstance(picture, bytes) else None

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from facemeld.config import LEVELS, NetworkConfig
 from facemeld.config.checks import without_none
 from facemeld.errors import UserError, did_you_mean
-from facemeld.fusion.regions import REGIONS
+from facemeld.fusion.regions import NAMES
 from facemeld.fusion.request import Controls, check_request
 from facemeld.images.read import is_picture_name, read_file, shown
 from facemeld.images.write import FORMAT_OF_SUFFIX
@@ -200,7 +200,7 @@ def _region(text: str, folder: Path, where: str) -> tuple[str | Path, Path]:
             where=where,
             fix="write for example: left=cat.jpg",
         )
-    return place if place in REGIONS else folder / place, folder / picture
+    return place if place in NAMES else folder / place, folder / picture
 
 
 def _value(name: str, text: str, where: str):

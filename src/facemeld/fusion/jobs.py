@@ -3,6 +3,7 @@ recorded and told, and does not stop the rest; several processes divide the list
 
 The record is ``results.jsonl`` beside the results (``results.RANK.jsonl`` of the other processes):
 a line for each job, with the SHA-256 of all that it depends on and of the picture that it gave.
+``results.backend`` says what computes them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -20,6 +22,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from facemeld.errors import UserError
+from facemeld.files import write_whole
+from facemeld.fusion.choice import named_backend
 from facemeld.fusion.inputs import Input, file_sha256, read_input
 from facemeld.fusion.job_list import Job
 from facemeld.fusion.looks import Looks, read_looks
@@ -30,8 +34,10 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 RECORD = "results.jsonl"
+AGREED = "results.backend"
 AT_ONCE = 8
 """Sources that are read, and given to the model, together."""
+_LONGEST_REASON = 300  # letters of what a library says
 
 Fuse = Callable[[list[Job], list[Input], Looks], tuple[list[Image.Image], list[dict]]]
 """Jobs with one look and the same controls, their sources, read, and the look -> a picture and its
@@ -136,6 +142,50 @@ def run_jobs(
     return report
 
 
+def agreed_backend(
+    out: Path,
+    usable: Sequence[str],
+    decide: Callable[[], str],
+    *,
+    rank: int = 0,
+    wait: float = 600.0,
+) -> str:
+    """What computes all results of a folder, where that was left open, like ``torch-bf16``.
+
+    Processes that measured for themselves could choose differently, and the next run would not know
+    the results again. So the first process decides, and its word stays in the folder.
+
+    Args:
+        out: folder of the results.
+        usable: backends that could.
+        decide: names the one that does; called if none of those was agreed on.
+        rank: of this process.
+        wait: seconds that the others give the first.
+
+    Raises:
+        UserError: the first process has not decided.
+    """
+    path, end = out / AGREED, time.monotonic() + wait
+    while True:
+        try:
+            name = path.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            name = ""
+        if named_backend(name)["backend"] in usable:
+            return name
+        if rank == 0:
+            name = decide()
+            write_whole(path, lambda partial: partial.write_text(f"{name}\n", "ascii"))
+            return name
+        if time.monotonic() > end:
+            raise UserError(
+                "the first process has not decided what computes",
+                where=str(path),
+                fix="share the output folder between all machines, or name a --backend",
+            )
+        time.sleep(0.2)
+
+
 def check_results_apart(jobs: Sequence[Job], out: Path) -> None:
     """UserError if a result would replace an input, or a link leads it out of its folder."""
     inputs = {path.resolve() for job in jobs for path in _files(job)}
@@ -177,14 +227,14 @@ def _results(
                 continue
             looks = looks or read_looks(job.references, job.levels, job.regions, job.second_source)
             todo.append((job, read_input(job.source)))
-        except UserError as error:
-            yield job, error
+        except Exception as error:
+            yield job, _failure(error)
     if not todo:
         return
     given = [job for job, _ in todo]
     try:
         results = list(zip(*fuse(given, [source for _, source in todo], looks)))
-    except UserError:
+    except Exception:  # one of them is to blame, and not the others
         results = [_alone(job, source, looks, fuse) for job, source in todo]
     yield from zip(given, results)
 
@@ -194,9 +244,17 @@ def _alone(
 ) -> UserError | tuple[Image.Image, dict]:
     try:
         images, settings = fuse([job], [source], looks)
-    except UserError as error:
-        return error
+    except Exception as error:
+        return _failure(error)
     return images[0], settings[0]
+
+
+def _failure(error: Exception) -> UserError:
+    """What went wrong with one job: of what nobody foresaw (memory, a fault in a library) also the
+    kind."""
+    if isinstance(error, UserError):
+        return error
+    return UserError(" ".join([type(error).__name__, *str(error).split()])[:_LONGEST_REASON])
 
 
 def _written(
@@ -206,8 +264,8 @@ def _written(
     path = out / job.out
     try:
         write_picture(image, path, settings=settings if keep_settings else None)
-    except UserError as error:
-        return error
+    except Exception as error:
+        return _failure(error)
     return file_sha256(path)
 
 

@@ -92,7 +92,7 @@ def encode_sources(
     *,
     own_style: bool,
 ) -> list[Encoded]:
-    """Contents, blended with the second source's; own styles and masks as needed.
+    """Contents, own styles and masks as needed, all blended with the second source's.
 
     Args:
         pipe: the model.
@@ -108,13 +108,16 @@ def encode_sources(
     if second is not None:
         (other,) = encodings.contents([second])
         contents = [blend(content, other, mix) for content in contents]
+    skip_masks = pipe.skip_masks(sources)
+    if second is not None and skip_masks is not None:
+        skip_masks = lerp(skip_masks, pipe.skip_masks([second]), mix)
     own = None
     if own_style:
         own = encodings.styles(sources, controls.source_domain, "source_domain")
         if second is not None:
             other = encodings.styles([second], controls.source_domain, "source_domain")
             own = mix_pair(encodings, own, np.broadcast_to(other, own.shape), mix, controls)
-    rest = (own, _masks(pipe, sources, looks, controls), pipe.skip_masks(sources))
+    rest = (own, _masks(pipe, sources, looks, controls, mix), skip_masks)
     return [
         Encoded(content, *(None if part is None else part[i : i + 1] for part in rest))
         for i, content in enumerate(contents)
@@ -188,19 +191,31 @@ def mix_pair(
 
 
 def _masks(
-    pipe: FusionPipeline, sources: Sequence[Input], looks: Looks, controls: Controls
+    pipe: FusionPipeline, sources: Sequence[Input], looks: Looks, controls: Controls, mix: float
 ) -> np.ndarray | None:
     """The masks of the rest and of each region. -> B R H W, or None without regions"""
     if not looks.regions:
         return None
+    named = [w for w, _ in looks.regions if isinstance(w, str) and w in FACE_PARTS]
+    named = list(dict.fromkeys(named))
+
+    def parts(source: Input) -> dict[str, np.ndarray]:
+        if not named:
+            return {}
+        return pipe.face_parts(source, pipe.image_size, named, feather=controls.feather)
+
+    second = parts(looks.second_source) if looks.second_source is not None else None
     stacks = []
     for source in sources:
-        masks = []
-        for where, _ in looks.regions:
-            if isinstance(where, str) and where in FACE_PARTS:
-                masks.append(pipe.face_parts(source, pipe.image_size)[where])
-            else:
-                masks.append(region_mask(where, source.image, pipe.image_size, controls.feather))
+        found = parts(source)
+        if second is not None:
+            found = {name: lerp(mask, second[name], mix) for name, mask in found.items()}
+        masks = [
+            found[where]
+            if isinstance(where, str) and where in found
+            else region_mask(where, source.image, pipe.image_size, controls.feather)
+            for where, _ in looks.regions
+        ]
         stacks.append(with_rest(masks))
     return np.stack(stacks)
 

@@ -29,7 +29,8 @@ class AlignedFace:
 
     def as_input(self) -> Input:
         """The aligned face as a picture to fuse, with the name and hash of the photograph."""
-        return Input(self.picture, self.file.name, file_sha256(self.file))
+        placed = {"size": self.how.size, "matrix": self.how.matrix}
+        return Input(self.picture, self.file.name, file_sha256(self.file), placed)
 
     def settings(self) -> dict:
         """What the settings of a fused picture say about it."""

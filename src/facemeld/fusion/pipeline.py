@@ -98,7 +98,7 @@ class FusionPipeline:
             model: the name or the folder.
             device: of PyTorch.
             backend: what computes: ``torch``, ``onnx`` or ``openvino`` for a model with graphs (see
-                `facemeld export`), or ``auto``, the fastest on this machine.
+                `facemeld export`), or ``auto``, the fastest on this machine that can do the rest.
             precision: of PyTorch: ``fp32``, ``bf16``, or ``auto``, the faster one.
             compile: compile PyTorch's networks: the first picture takes a minute, others less time.
             weights_dir: folder to look in first for detectors and landmark networks.
@@ -106,17 +106,12 @@ class FusionPipeline:
 
         Raises:
             UserError: there is no such model, or the folder is damaged; or the backend is not
-                installed, or has no graphs of this model.
+                installed, has no graphs of this model, or not what else is asked for.
         """
         folder = find_model(model)
-        if backend == "torch" or str(device) != "cpu":
-            from facemeld.fusion.torch_backend import TorchBackend
-            from facemeld.networks.bundle import load_model
-
-            networks = load_model(folder, device=device)
-            opened = TorchBackend(networks, precision=precision, compile=compile)
-        else:
-            opened = open_backend(folder, backend, on_note=on_note)
+        opened = open_backend(
+            folder, backend, device=device, precision=precision, compile=compile, on_note=on_note
+        )
         weights = folder / "model.safetensors"
         return cls(opened, name=folder.resolve().name, weights=weights, weights_dir=weights_dir)
 
@@ -218,8 +213,12 @@ class FusionPipeline:
 
         if self._masker is None:
             self._masker = load_masker(self._weights_dir)
-        with torch.inference_mode():
-            return self._masker(torch.from_numpy(self.encodings.pictures(sources))).numpy()
+
+        def masks(pictures: np.ndarray) -> np.ndarray:
+            with torch.inference_mode():
+                return self._masker(torch.from_numpy(pictures)).numpy()
+
+        return np.stack(self.encodings.each("skip masks", sources, masks))
 
     @cached_property
     def face_parts(self) -> FaceParts:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import facemeld
-from facemeld.fusion.inputs import Input
+from facemeld.fusion.inputs import Input, Picture, identity_of
 from facemeld.fusion.looks import Looks
 from facemeld.fusion.request import Controls
 
@@ -23,7 +23,7 @@ def settings_of(
     shares: Sequence[float],
     variation: int,
 ) -> dict:
-    """JSON values; ``fusion.repeat`` reads them back.
+    """JSON values; ``fusion.recall`` reads them back.
 
     Files are told by their names without folders, which may be private, and by their SHA-256.
     A source that came from another fusion is told by that one's settings. Of pictures that are
@@ -40,10 +40,7 @@ def settings_of(
             "second_source": looks.second_source.placed if looks.second_source else None,
         }
     return {
-        "facemeld": facemeld.__version__,
-        "model": pipe.name,
-        "model_sha256": pipe.weights_sha256,
-        "backend": pipe.backend.name,
+        **made_by(pipe),
         "source": source.name,
         "references": [r.name for r in looks.references],
         "levels": {level: r.name for level, r in looks.levels.items()},
@@ -58,6 +55,30 @@ def settings_of(
             "regions": [[_sha256(where), r.sha256] for where, r in looks.regions],
             "second_source": looks.second_source.sha256 if looks.second_source else None,
         },
+    }
+
+
+def grid_settings(
+    pipe: FusionPipeline,
+    sources: Sequence[Picture],
+    references: Sequence[Picture],
+    *,
+    domain: str | None = None,
+    cell: int | None = None,
+) -> dict:
+    """What a sheet of ``FusionPipeline.grid`` says about itself, as JSON values."""
+    pictures = {"sources": sources, "references": references}
+    told = {name: [identity_of(p) for p in given] for name, given in pictures.items()}
+    return made_by(pipe) | {"grid": told | {"cell": cell}, "domain": domain}
+
+
+def made_by(pipe: FusionPipeline) -> dict:
+    """What every result says: the program, the model and what computed it."""
+    return {
+        "facemeld": facemeld.__version__,
+        "model": pipe.name,
+        "model_sha256": pipe.weights_sha256,
+        "backend": pipe.backend.name,
     }
 
 

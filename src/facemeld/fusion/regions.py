@@ -14,10 +14,13 @@ from facemeld.images.read import centre_square, check_picture, is_picture_name, 
 HALVES = {"left": (0, 0, 0.5, 1), "right": (0.5, 0, 1, 1), "top": (0, 0, 1, 0.5)}
 HALVES["bottom"] = (0, 0.5, 1, 1)
 """Halves of the picture as the viewer sees it: left, top, right, bottom in shares of the side."""
-FACE_PARTS = ("eyes", "brows", "nose", "mouth", "skin", "outer")
-"""Parts of a face, which is looked for in the source; outer is all around it: hair, fur, ears."""
-REGIONS = (*FACE_PARTS, *HALVES)
-"""Names that need no mask picture."""
+FACE_PARTS = ("eyes", "brows", "nose", "mouth", "skin", "outer", "ears", "hair", "fur")
+"""Parts of a face, which is looked for in the source; outer is all around it, hair and fur are the
+same: what grows on a head, which on animals is the skin, too."""
+NAMES = (*FACE_PARTS, *HALVES)
+"""Of regions that need no mask picture."""
+REGIONS = tuple(name for name in NAMES if name not in ("ears", "hair", "fur"))
+"""Those that the studio has words for."""
 _SAME_SHAPE = 0.02  # of width to height; drawing programs round
 
 Region = str | Path | Image.Image | np.ndarray
@@ -26,13 +29,13 @@ Region = str | Path | Image.Image | np.ndarray
 
 def check_region(region: Region) -> None:
     """UserError if it is neither a known name nor a readable picture."""
-    if isinstance(region, str) and region in REGIONS:
+    if isinstance(region, str) and region in NAMES:
         return
     if isinstance(region, str) and not is_picture_name(region):
         raise UserError(
             f"there is no region '{shown(region)}'",
             where="region",
-            fix=did_you_mean(region, REGIONS) + "; or name a mask picture",
+            fix=did_you_mean(region, NAMES) + "; or name a mask picture",
         )
     if isinstance(region, str | Path):
         check_picture(region)
@@ -47,7 +50,7 @@ def mask_input(region: Region) -> Input | str:
     from facemeld.fusion.inputs import read_input
 
     check_region(region)
-    if isinstance(region, str) and region in REGIONS:
+    if isinstance(region, str) and region in NAMES:
         return region
     if isinstance(region, np.ndarray):
         if region.ndim != 2 or not region.size or not np.isfinite(region).all():

@@ -1,195 +1,214 @@
-"""A fusion made again from the settings in its result. Settings may come from anybody: nothing in
-them is trusted, and files are looked for by their names, in folders that the caller names."""
+"""Results made again: what ``fusion.recall`` found in their settings, with their files."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from facemeld.config import from_dict
-from facemeld.config.checks import type_problems
-from facemeld.data.folders import bundled_faces
-from facemeld.errors import UserError
-from facemeld.fusion.inputs import IN_MEMORY, file_sha256
-from facemeld.fusion.recalled import Found, Placed, Recalled, RecalledPhotograph
-from facemeld.fusion.regions import REGIONS
+from facemeld.fusion.choice import named_backend
+from facemeld.fusion.inputs import FusionResult, Input, read_input, sources_of
+from facemeld.fusion.looks import Looks, read_looks
 from facemeld.fusion.request import Controls
-from facemeld.images.read import shown
-from facemeld.images.write import read_settings
-from facemeld.networks.model_folder import bundled_models, find_model
+from facemeld.fusion.timing import Timing
+from facemeld.images.read import read_picture
 
-_DEEPEST = 8  # fusions of fusions
-_MOST_FACES = 1000
+if TYPE_CHECKING:
+    from facemeld.faces.align import Alignment
+    from facemeld.fusion.video import Clip
 
-
-def recall(
-    result: Path,
-    folders: Sequence[Path],
-    *,
-    source: Path | None = None,
-    models: Sequence[str] = (),
-) -> Recalled | RecalledPhotograph:
-    """What made a picture that facemeld wrote.
-
-    Args:
-        result: the picture.
-        folders: where its inputs may be, in subfolders too; beside it, in the current folder and
-            among the bundled faces is looked in any case.
-        source: another source instead of the recorded one.
-        models: bundled names or model folders that may be the recorded model.
-
-    Raises:
-        UserError: no settings in the picture, or inputs or models that are missing or not those
-            that it was made with.
-    """
-    settings = read_settings(result)
-    if settings is None:
-        raise UserError(
-            "the picture holds no settings of facemeld",
-            where=shown(result),
-            fix="a picture can be repeated if it was made by fuse, with its settings kept",
-        )
-    if "video" in settings:
-        raise UserError("a video cannot be repeated", where=shown(result), fix="facemeld video")
-    if "aligned" in settings and source is not None:
-        raise UserError(
-            "it was made of faces found in photographs, whose places another source does not have",
-            where=shown(result),
-            fix="leave out --source, or fuse the other photograph with --align",
-        )
-    search = _Search(shown(result), (result.parent, Path()), tuple(folders), tuple(models))
-    try:
-        recalled = search.recall(settings, source)
-        if "aligned" not in settings:
-            return recalled
-        about = settings["aligned"]
-        if not 1 <= len(about) <= _MOST_FACES:
-            raise ValueError("the number of faces")
-        faces = [Placed.read(face) for face in about]
-        return RecalledPhotograph(recalled, faces, settings.get("paste_back") is True, about)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise UserError(
-            f"the settings in the picture are damaged: {error}", where=shown(result)
-        ) from None
+_LARGEST_FACE = 4096  # pixels a side
 
 
 @dataclass(frozen=True)
-class _Search:
-    where: str
-    beside: tuple[Path, ...]
-    folders: tuple[Path, ...]
-    models: tuple[str, ...]
+class Placed:
+    """How an aligned face came from its photograph, checked."""
 
-    def recall(self, settings: dict, source: Path | None, depth: int = 0) -> Recalled:
-        """The settings of ``provenance.settings_of``, read."""
-        if depth > _DEEPEST:
-            raise ValueError("too many fusions of fusions")
-        hashes = settings["sha256"]
-        placed = settings.get("placed") or {}
-        levels = placed.get("levels", {})
-        origin = settings["source"]
-        if isinstance(origin, dict):
-            origin = self.recall(origin, source, depth + 1)
-        else:
-            origin = source or self.file(origin, hashes["source"])
-        second = settings["second_source"]
-        return Recalled(
-            model=self.model(settings["model"], settings["model_sha256"]),
-            source=origin,
-            references=[
-                self.found(name, sha256, place)
-                for name, sha256, place in _together(
-                    settings["references"], hashes["references"], placed.get("references")
-                )
-            ],
-            levels={
-                level: self.found(name, hashes["levels"][level], levels.get(level))
-                for level, name in settings["levels"].items()
-            },
-            regions=[
-                (
-                    name if own is None and name in REGIONS else self.file(name, own),
-                    self.found(reference, sha256, place),
-                )
-                for (name, reference), (own, sha256), place in _together(
-                    settings["regions"], hashes["regions"], placed.get("regions")
-                )
-            ],
-            second_source=None
-            if second is None
-            else self.found(second, hashes["second_source"], placed.get("second_source")),
-            controls=_controls(settings),
-            backend=str(settings.get("backend", "torch-fp32")),
-        )
+    size: int
+    matrix: tuple[tuple[float, float, float], ...]
 
-    def found(self, name: str, sha256: str | None, placed: dict | None) -> Found:
-        return Found(self.file(name, sha256), Placed.read(placed) if placed else None)
+    @classmethod
+    def read(cls, about: dict) -> Placed:
+        """What settings say; ValueError if no photograph can have been moved so."""
+        size, matrix = about["size"], tuple(tuple(map(float, row)) for row in about["matrix"])
+        (a, minus_b, x), (b, also_a, y) = matrix
+        if not isinstance(size, int) or not 1 <= size <= _LARGEST_FACE:
+            raise ValueError("the size of a face")
+        similar = math.isclose(a, also_a, abs_tol=1e-9) and math.isclose(b, -minus_b, abs_tol=1e-9)
+        if not (similar and 1e-4 < math.hypot(a, b) < 1e4 and max(abs(x), abs(y)) < 1e8):
+            raise ValueError("the place of a face")
+        return cls(size, matrix)
 
-    def file(self, name: str, sha256: str | None) -> Path:
-        """The file of this name with this content."""
-        if name == IN_MEMORY or sha256 is None:
-            raise UserError(
-                "it was made from a picture that was in no file",
-                where=self.where,
-                fix="name a source with --source" if name == IN_MEMORY else "",
-            )
-        other = None
-        for path in self._candidates(Path(name).name):
-            if file_sha256(path) == sha256:
-                return path
-            other = path
-        if other is not None:
-            raise UserError(
-                f"{shown(other.name)} is not the picture that was used: its SHA-256 differs",
-                where=shown(other),
-                fix=f"find the one with SHA-256 {sha256}",
-            )
-        raise UserError(
-            f"the input {shown(Path(name).name)} was not found",
-            where=self.where,
-            fix="name the folder that it is in with --inputs",
-        )
+    def alignment(self) -> Alignment:
+        """As the room ``faces`` wants it."""
+        from facemeld.faces.align import Alignment
 
-    def _candidates(self, name: str):
-        if not name:
-            raise ValueError("an input without a name")
-        bundled = {path.name: path for path in bundled_faces()}
-        for folder in self.beside:
-            if (folder / name).is_file():
-                yield folder / name
-        for folder in self.folders:
-            for path in sorted(folder.rglob("*")):
-                if path.name == name and path.is_file():
-                    yield path
-        if name in bundled:
-            yield bundled[name]
+        return Alignment(self.matrix, self.size, None)
 
-    def model(self, name: str, sha256: str | None) -> Path:
-        """The model of this name, or one that was named for it, with these weights."""
-        known = [name] if name in bundled_models() else []
-        for model in [*known, *self.models]:
-            folder = find_model(model)
-            weights = folder / "model.safetensors"
-            if weights.is_file() and file_sha256(weights) == sha256:
-                return folder
-        raise UserError(
-            f"it was made with the model {shown(name)}, which is not at hand",
-            where=self.where,
-            fix=f"give its folder with --model; SHA-256 of its weights: {sha256}",
+    def face_of(self, photograph: Input) -> Input:
+        """The aligned face."""
+        from facemeld.faces.align import aligned
+
+        face = aligned(photograph.image, self.alignment())
+        placed = {"size": self.size, "matrix": self.matrix}
+        return dataclasses.replace(photograph, image=face, placed=placed)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file, and where the face is in it that was used."""
+
+    path: Path
+    placed: Placed | None = None
+
+    def read(self) -> Input:
+        """The picture as it was used."""
+        picture = read_input(self.path)
+        return picture if self.placed is None else self.placed.face_of(picture)
+
+
+@dataclass(frozen=True)
+class FoundLooks:
+    """The files of a fusion beside its sources."""
+
+    references: list[Found]
+    levels: dict[str, Found]
+    regions: list[tuple[str | Path, Found]]
+    second_source: Found | None
+
+    def read(self) -> Looks:
+        """The pictures as they were used."""
+        return read_looks(
+            [r.read() for r in self.references],
+            {level: r.read() for level, r in self.levels.items()},
+            [(where, r.read()) for where, r in self.regions],
+            self.second_source.read() if self.second_source else None,
         )
 
 
-def _together(names: list, hashes: list, placed: list | None):
-    return zip(names, hashes, placed or [None] * len(names), strict=True)
+@dataclass(frozen=True)
+class Recalled:
+    """What made a picture, with its files found."""
+
+    model: Path
+    source: Path | Recalled
+    looks: FoundLooks
+    controls: Controls
+    backend: str
+    """Like ``onnx-fp32``; another one would give other bits."""
+
+    @property
+    def file(self) -> Path:
+        """The source from which everything came."""
+        return self.source.file if isinstance(self.source, Recalled) else self.source
+
+    def run(self, sources: list[Input] | None = None) -> FusionResult:
+        """Makes it again: on the same machine, the same picture to the bit.
+
+        Args:
+            sources: pictures instead of the first source.
+        """
+        from facemeld.fusion.pipeline import FusionPipeline
+
+        source = sources or self.source
+        if isinstance(self.source, Recalled):
+            source = self.source.run(sources)
+        pipe = FusionPipeline.from_pretrained(self.model, **named_backend(self.backend))
+        return pipe.fuse(sources_of(source), self.looks.read(), self.controls)
 
 
-def _controls(settings: dict) -> Controls:
-    names = {field.name for field in dataclasses.fields(Controls)}
-    values = {name: value for name, value in settings.items() if name in names}
-    values["weights"] = values.get("weights") or None
-    controls = from_dict(Controls, values | {"variations": [settings["variation"]]})
-    if problems := type_problems(controls):
-        raise ValueError("; ".join(problems))
-    return controls
+@dataclass(frozen=True)
+class RecalledPhotograph:
+    """What made a picture of faces that were found in a photograph."""
+
+    fusion: Recalled
+    faces: list[Placed]
+    paste_back: bool
+    about_faces: list[dict]
+    """What the settings say about each."""
+
+    def run(self) -> FusionResult:
+        """Makes it again, as ``Recalled.run`` does."""
+        from facemeld.faces.align import aligned
+        from facemeld.fusion.photographs import AlignedFace, fuse_faces
+
+        photograph = read_picture(self.fusion.file)
+        faces = []
+        for number, placed in enumerate(self.faces, 1):
+            how = placed.alignment()
+            face = aligned(photograph, how)
+            faces.append(AlignedFace(self.fusion.file, number, face, how))
+        images, settings = fuse_faces(self.fusion.run, faces, paste_back=self.paste_back)
+        return FusionResult(images, [known | {"aligned": self.about_faces} for known in settings])
+
+
+@dataclass(frozen=True)
+class RecalledWalk:
+    """What made a video that goes from stop to stop; the references are its stops."""
+
+    model: Path
+    sources: list[Found]
+    looks: FoundLooks
+    controls: Controls
+    timing: Timing
+    seeds: tuple[int, ...]
+    backend: str
+
+    def run(self) -> Clip:
+        """Makes its frames again, as ``Recalled.run`` does."""
+        from facemeld.fusion.pipeline import FusionPipeline
+        from facemeld.fusion.video import walk
+
+        pipe = FusionPipeline.from_pretrained(self.model, **named_backend(self.backend))
+        looks = self.looks.read()
+        return walk(
+            pipe,
+            [source.read() for source in self.sources],
+            looks.references,
+            looks=dataclasses.replace(looks, references=[]),
+            controls=self.controls,
+            timing=self.timing,
+            seeds=self.seeds,
+        )
+
+
+@dataclass(frozen=True)
+class RecalledFollow:
+    """What made a video of a source video."""
+
+    model: Path
+    source: Path
+    looks: FoundLooks
+    controls: Controls
+    align: str | None
+    paste_back: bool
+    sound: bool
+    fps: float
+    backend: str
+
+    def run(self) -> Clip:
+        """Makes its frames again; a face is followed as before if the same detectors are there."""
+        from facemeld.fusion.follow import follow
+        from facemeld.fusion.pipeline import FusionPipeline
+        from facemeld.images.video_read import open_video
+
+        pipe = FusionPipeline.from_pretrained(self.model, **named_backend(self.backend))
+        track = None
+        if self.align is not None:
+            from facemeld.faces.detect import FaceFinder
+            from facemeld.faces.track import FaceTrack
+
+            track = FaceTrack(FaceFinder(self.align), size=pipe.image_size, fps=self.fps)
+        return follow(
+            pipe,
+            open_video(self.source),
+            self.looks.read(),
+            self.controls,
+            track=track,
+            align=self.align,
+            paste_back=self.paste_back,
+            fps=self.fps,
+            sound=self.sound,
+        )

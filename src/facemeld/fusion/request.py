@@ -94,18 +94,7 @@ def check_request(
     check_domain(controls.domain, config.domains, where="domain")
     check_domain(controls.source_domain, config.domains, where="source domain")
     check_levels(levels, config)
-    if controls.content_strength != 1 and config.skips == "none":
-        raise UserError(
-            "content strength is about skips, and this model has none", where="content strength"
-        )
-    if controls.source_mix is not None and not second_source:
-        raise UserError(
-            "source mix is about two sources", where="source mix", fix="give a second source"
-        )
-    if controls.truncation != 1 and not controls.latent:
-        raise UserError(
-            "truncation is about latent styles", where="truncation", fix="ask for a latent style"
-        )
+    _check_subjects(controls, config, regions=regions, second_source=second_source)
     if not controls.latent:
         elsewhere = bool(tuple(levels)) or regions > 0
         return _shares(controls.weights, references, may_be_none=elsewhere)
@@ -244,6 +233,23 @@ def _check_values(controls: Controls) -> None:
         raise UserError(
             f"size is {controls.size}, but must be 1 to {LARGEST_SIZE} pixels", where="size"
         )
+
+
+def _check_subjects(
+    controls: Controls, config: NetworkConfig, *, regions: int, second_source: bool
+) -> None:
+    """UserError if a value was given for something that is not asked for, or not there."""
+    usual = Controls()
+    for name, is_there, about, fix in (
+        ("content_strength", config.skips != "none", "skips, and this model has none", ""),
+        ("source_mix", second_source, "two sources", "give a second source"),
+        ("truncation", controls.latent, "latent styles", "ask for a latent style"),
+        ("feather", regions > 0, "regions", "name a region"),
+        ("variation_angle", bool(controls.variations), "variations", "ask for variations"),
+    ):
+        if getattr(controls, name) != getattr(usual, name) and not is_there:
+            words = name.replace("_", " ")
+            raise UserError(f"{words} is about {about}", where=words, fix=fix)
 
 
 def _shares(

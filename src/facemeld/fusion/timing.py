@@ -10,6 +10,7 @@ from facemeld.errors import UserError, did_you_mean
 
 MOST_FRAMES = 36_000
 """20 minutes at 30 frames a second; more is taken for a mistake."""
+MOST_FPS = 240
 EASINGS = ("smooth", "linear")
 
 
@@ -67,7 +68,7 @@ class Timing:
         Args:
             stops: how many there are.
         """
-        for name, low, high in (("fps", 0.1, 240), ("seconds", 0, 3600), ("hold", 0, 3600)):
+        for name, low, high in (("fps", 0.1, MOST_FPS), ("seconds", 0, 3600), ("hold", 0, 3600)):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise UserError(f"{name} is {value}, but must be from {low} to {high}", where=name)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-import facemeld
 from facemeld.fusion.inputs import Input, Picture, as_list, identity_of, read_input
 from facemeld.fusion.looks import Looks
 from facemeld.fusion.passes import (
@@ -30,12 +29,14 @@ from facemeld.fusion.passes import (
     mix_pair,
     style_codes,
 )
+from facemeld.fusion.provenance import made_by
 from facemeld.fusion.request import Controls, check_walk
 from facemeld.fusion.timing import Step, Timing
 from facemeld.images.read import centre_square
 
 if TYPE_CHECKING:
     from facemeld.fusion.pipeline import FusionPipeline
+    from facemeld.images.sound import Sound
 
 AT_ONCE = 8
 """Frames that the decoder takes at once."""
@@ -52,6 +53,8 @@ class Clip:
     fps: float
     settings: dict = field(repr=False)
     """What made it, as JSON values."""
+    sound: Sound | None = None
+    """To be heard with the frames."""
 
 
 def walk(
@@ -127,10 +130,7 @@ def video_settings(pipe: FusionPipeline, looks: Looks, controls: Controls, about
     asked = dataclasses.asdict(controls)
     del asked["variations"]
     return {
-        "facemeld": facemeld.__version__,
-        "model": pipe.name,
-        "model_sha256": pipe.weights_sha256,
-        "backend": pipe.backend.name,
+        **made_by(pipe),
         "video": about,
         "levels": {level: told(r) for level, r in looks.levels.items()},
         "regions": [[told(where), told(r)] for where, r in looks.regions],

@@ -18,9 +18,21 @@ from facemeld.errors import UserError
 from facemeld.images.read import DEFAULT_LIMITS, open_header, read_file, shown, to_rgb
 from facemeld.images.video_write import import_av
 
-_PILLOW = (".gif", ".webp")
+PILLOW_SUFFIXES = (".gif", ".webp")
 SUFFIXES = frozenset(
-    (*_PILLOW, ".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts")
+    (
+        *PILLOW_SUFFIXES,
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".3gp",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+    )
 )
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts"
 _UPRIGHT = {
@@ -63,7 +75,7 @@ class VideoFile:
             UserError: damaged, over the limits, or without a frame.
         """
         fps = fps or self.fps
-        timed = _pillow_frames if self.path.suffix.lower() in _PILLOW else _av_frames
+        timed = _pillow_frames if self.path.suffix.lower() in PILLOW_SUFFIXES else _av_frames
         number = 0
         for number, frame in enumerate(_evenly(timed(self), fps), 1):
             if number > self.limits.max_frames:
@@ -77,7 +89,7 @@ def is_video(path: Path) -> bool:
     """Whether a file is meant as a video: a known suffix; GIF and WebP if they hold several
     frames."""
     suffix = path.suffix.lower()
-    if suffix not in _PILLOW:
+    if suffix not in PILLOW_SUFFIXES:
         return suffix in SUFFIXES
     try:
         with Image.open(path, formats=("GIF", "WEBP")) as image:
@@ -94,7 +106,7 @@ def open_video(path: str | Path, *, limits: VideoLimits = VideoLimits()) -> Vide
     """
     path = Path(path)
     _check_regular(path)
-    if path.suffix.lower() in _PILLOW:
+    if path.suffix.lower() in PILLOW_SUFFIXES:
         content = read_file(path, max_bytes=DEFAULT_LIMITS.max_bytes)
         with open_header(content, where=shown(path)) as image:
             width, height = image.size
@@ -103,7 +115,7 @@ def open_video(path: str | Path, *, limits: VideoLimits = VideoLimits()) -> Vide
             milliseconds = image.info.get("duration") or _SHOWN_MILLISECONDS
         fps = Fraction(1000, int(milliseconds) or _SHOWN_MILLISECONDS)
     else:
-        with _opened(path) as (_, stream):
+        with opened(path) as (_, stream):
             width, height = stream.width, stream.height
             fps = stream.average_rate or stream.guessed_rate
             if not fps or not width or not height:
@@ -159,7 +171,7 @@ def _pillow_frames(video: VideoFile) -> Timed:
 def _av_frames(video: VideoFile) -> Timed:
     first = None
     size = None
-    with _opened(video.path) as (container, stream):
+    with opened(video.path) as (container, stream):
         stream.thread_type = "AUTO"
         stream.codec_context.options = {"max_pixels": str(video.limits.max_pixels)}
         for frame in container.decode(stream):
@@ -179,8 +191,8 @@ def _av_frames(video: VideoFile) -> Timed:
 
 
 @contextmanager
-def _opened(path: Path):
-    """Container and video stream; what FFmpeg says of them becomes a UserError."""
+def opened(path: Path):
+    """PyAV's container and video stream; what FFmpeg says of them becomes a UserError."""
     av = import_av()
     # Playlists and the like, which name further files and addresses, are not containers.
     options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}

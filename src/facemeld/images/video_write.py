@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import GifImagePlugin, Image
 
@@ -22,6 +23,9 @@ from facemeld.files import write_whole
 from facemeld.images.mp4_packet import append_packet
 from facemeld.images.read import shown, to_rgb
 from facemeld.images.write import SYNTHETIC, encode_picture, provenance_packet
+
+if TYPE_CHECKING:
+    from facemeld.images.sound import Sound
 
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
 _FASTEST = {".mp4": 240, ".gif": 50, ".webp": 240}  # browsers slow faster GIFs down
@@ -67,6 +71,7 @@ def write_video(
     *,
     fps: float | Fraction,
     settings: dict[str, Any] | None,
+    sound: Sound | None = None,
 ) -> int:
     """Writes frames as they come; the file appears whole or not at all, marked as synthetic.
 
@@ -79,6 +84,7 @@ def write_video(
         path: ends in .mp4, .gif or .webp; missing folders are made.
         fps: frames a second.
         settings: JSON values that say how the video was made, or None to keep them private.
+        sound: to be heard with the frames, from its start on; only an MP4 can hold it.
 
     Returns:
         How many frames were written.
@@ -90,6 +96,8 @@ def write_video(
     path = Path(path)
     check_video_target(path, fps)
     suffix = path.suffix.lower()
+    if sound is not None and suffix != ".mp4":
+        raise ValueError(f"a {suffix} holds no sound")
     packet = provenance_packet(settings)
     iterator = iter(frames)
     first = next(iterator, None)
@@ -109,7 +117,7 @@ def write_video(
     def write(partial: Path) -> None:
         nonlocal written
         if suffix == ".mp4":
-            written = _write_mp4(same, partial, fps, settings, packet)
+            written = _write_mp4(same, partial, fps, settings, packet, sound)
             return
         with partial.open("wb") as file:
             write = _write_gif if suffix == ".gif" else _write_webp
@@ -236,20 +244,26 @@ def _write_mp4(
     fps: Fraction,
     settings: dict[str, Any] | None,
     packet: bytes,
+    sound: Sound | None,
 ) -> int:
     av = import_av()
     from av.video.reformatter import ColorRange, Colorspace
 
+    from facemeld.images.sound import SoundTrack
+
     name = _encoder()
     count = 0
     # faststart: the index first, so that a browser plays before it has the whole file
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    options = {"movflags": "+faststart"}
+    with ExitStack() as stack:
+        container = stack.enter_context(av.open(str(path), "w", format="mp4", options=options))
         container.metadata["comment"] = _comment(settings)
         stream = container.add_stream(name, rate=fps, options=_ENCODERS[name])
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = ColorRange.MPEG
+        track = stack.enter_context(closing(SoundTrack(container, sound))) if sound else None
         for count, picture in enumerate(frames, 1):
             even = [max(2, side - side % 2) for side in picture.size]
             if count == 1:
@@ -259,6 +273,8 @@ def _write_mp4(
             )
             frame.pts, frame.time_base = count - 1, 1 / fps
             container.mux(stream.encode(frame))
+            if track is not None:
+                track.write_until(count / fps)
         container.mux(stream.encode())
     append_packet(path, packet)
     return count

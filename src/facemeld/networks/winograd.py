@@ -1,41 +1,20 @@
-"""3x3 convolutions by Winograd's F(4x4, 3x3) (Lavin & Gray 2016).
+"""3x3 convolutions by Winograd's F(4x4, 3x3) (Lavin & Gray 2016), for training on a CPU.
 
 Four by four results take 36 products a pair of channels in place of 144; what remains is matrix
 products, which are computed at a processor's peak. The transforms pass over the maps several times
 more, so it pays for wide convolutions only. The results are those of the plain convolution to about
-1e-5 of the largest. ``winograd_conv`` is for training on a CPU, ``WinogradConv`` for exported
-networks.
+1e-5 of the largest. ``fusion.winograd`` has the same for graphs.
 """
 
 from __future__ import annotations
 
-import copy
 import functools
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_FEWEST_CHANNELS, _SMALLEST_SIDE = 256, 16
-# For interpolation at 0, 1, -1, 2, -2 and infinity: of tiles, kernels and results.
-Rows = tuple[tuple[float, ...], ...]
-_TILE = (
-    (4, 0, -5, 0, 1, 0),
-    (0, -4, -4, 1, 1, 0),
-    (0, 4, -4, -1, 1, 0),
-    (0, -2, -1, 2, 1, 0),
-    (0, 2, -1, -2, 1, 0),
-    (0, 4, 0, -5, 0, 1),
-)
-_KERNEL = (
-    (1 / 4, 0, 0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
-    (0, 0, 1),
-)
-_RESULT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
+from facemeld.networks.winograd_matrices import KERNEL, RESULT, TILE, Rows
 
 _NARROWEST, _NARROWEST_FOLDED, _FEWEST_TILES = 64, 128, 64
 """Of ``winograd_conv``: channels, and tiles of a batch, from which on it is faster."""
@@ -87,7 +66,7 @@ class _WinogradFunction(torch.autograd.Function):
         out = x.new_empty(batch, height, width, outputs)
         for some in _chunks(batch, height * width, weight):
             products = torch.bmm(_tiles(rows[some]), kernels)  # 36 T O
-            results = _matrix(_RESULT) @ products.flatten(1)
+            results = _matrix(RESULT) @ products.flatten(1)
             sizes = (len(out[some]), height // 4, width // 4, outputs)
             results = results.view(4, 4, *sizes).permute(2, 3, 0, 4, 1, 5)
             out[some].view(sizes[0], sizes[1], 4, sizes[2], 4, outputs).copy_(results)
@@ -112,14 +91,14 @@ class _WinogradFunction(torch.autograd.Function):
             count = len(rows[some])
             parts = inner[some].reshape(count, down, 4, across, 4, outputs)
             parts = parts.permute(2, 4, 0, 1, 3, 5).reshape(16, -1)
-            products = (_matrix(_RESULT).T @ parts).view(36, -1, outputs)  # 36 T O
+            products = (_matrix(RESULT).T @ parts).view(36, -1, outputs)  # 36 T O
             if ctx.needs_input_grad[1]:
                 of_kernels.baddbmm_(_tiles(rows[some]).transpose(1, 2), products)
             if ctx.needs_input_grad[0]:
-                tiles = _matrix(_TILE).T @ torch.bmm(products, kernels).flatten(1)
+                tiles = _matrix(TILE).T @ torch.bmm(products, kernels).flatten(1)
                 tiles = tiles.view(6, 6, count, down, across, channels).permute(2, 3, 0, 4, 1, 5)
                 of_x[some] = _overlapped(tiles)
-        of_weight = (_matrix(_KERNEL).T @ of_kernels.flatten(1)).view(3, 3, channels, outputs)
+        of_weight = (_matrix(KERNEL).T @ of_kernels.flatten(1)).view(3, 3, channels, outputs)
         return of_x.permute(0, 3, 1, 2), of_weight.permute(3, 2, 0, 1)
 
 
@@ -141,7 +120,7 @@ def _kernels(weight: Tensor) -> Tensor:
     """O C 3 3 -> 36 C O"""
     outputs, channels = weight.shape[:2]
     rows = weight.permute(2, 3, 1, 0).reshape(9, -1)
-    return (_matrix(_KERNEL) @ rows).view(36, channels, outputs)
+    return (_matrix(KERNEL) @ rows).view(36, channels, outputs)
 
 
 def _tiles(rows: Tensor) -> Tensor:
@@ -152,7 +131,7 @@ def _tiles(rows: Tensor) -> Tensor:
     sizes = (6, 6, batch, height // 4, width // 4, channels)
     strides = (line, pixel, image, 4 * line, 4 * pixel, channel)
     tiles = padded.as_strided(sizes, strides).reshape(36, -1)
-    return (_matrix(_TILE) @ tiles).view(36, -1, channels)
+    return (_matrix(TILE) @ tiles).view(36, -1, channels)
 
 
 def _overlapped(tiles: Tensor) -> Tensor:
@@ -164,71 +143,3 @@ def _overlapped(tiles: Tensor) -> Tensor:
     padded[:, :-1, :, 1:, :2] += tiles[:, :, :4, :, 4:]
     padded[:, 1:, :2, 1:, :2] += tiles[:, :, 4:, :, 4:]
     return padded.view(batch, 4 * down + 4, 4 * across + 4, channels)[:, 1:-3, 1:-3]
-
-
-class WinogradConv(nn.Module):
-    """The function of a 3x3 convolution of stride 1 that keeps the size, for square maps.
-
-    Args:
-        layer: the convolution.
-        side: of its maps, in pixels.
-    """
-
-    def __init__(self, layer: nn.Conv2d, side: int) -> None:
-        super().__init__()
-        self.side, self.tiles = side, -(-side // 4)
-        kernel = torch.tensor(_KERNEL, dtype=torch.float64)
-        weight = torch.einsum("ia,ocab,jb->ijoc", kernel, layer.weight.detach().double(), kernel)
-        self.register_buffer("weight", weight.flatten(0, 1).float()[:, None])  # 36 1 O C
-        self.register_buffer("bias", None if layer.bias is None else layer.bias.detach().clone())
-        self.register_buffer("to_products", _matrix(_TILE))  # 36 36
-        self.register_buffer("from_products", _matrix(_RESULT))  # 16 36
-
-    def forward(self, x: Tensor) -> Tensor:
-        """B C side side -> B O side side."""
-        batch, channels, outputs = x.shape[0], x.shape[1], self.weight.shape[2]
-        side, tiles = self.side, self.tiles
-        after = 4 * (tiles + 1) - side - 1
-        x = F.pad(x, (1, after, 1, after)).reshape(batch, channels, tiles + 1, 4, tiles + 1, 4)
-        x = x.permute(3, 5, 0, 1, 2, 4)  # 4 4 B C tiles+1 tiles+1
-        x = torch.cat([x[..., :tiles, :], x[:2, ..., 1:, :]])  # tiles overlap by two rows
-        x = torch.cat([x[..., :tiles], x[:, :2, ..., 1:]], dim=1)  # 6 6 B C tiles tiles
-        x = (self.to_products @ x.reshape(36, -1)).reshape(36, batch, channels, tiles**2)
-        x = self.from_products @ torch.matmul(self.weight, x).reshape(36, -1)
-        x = x.reshape(4, 4, batch, outputs, tiles, tiles).permute(2, 3, 4, 0, 5, 1)
-        x = x.reshape(batch, outputs, 4 * tiles, 4 * tiles)[..., :side, :side]
-        return x if self.bias is None else x + self.bias[:, None, None]
-
-
-def with_winograd(network: nn.Module, *example: Tensor) -> nn.Module:
-    """The network, or where it pays a copy with such convolutions.
-
-    Args:
-        network: frozen.
-        example: its inputs; other ones must have the same size of pictures.
-    """
-    sides: dict[str, int] = {}
-    hooks = [
-        module.register_forward_pre_hook(
-            lambda _, inputs, name=name: sides.update({name: inputs[0].shape[-1]})
-        )
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d) and _is_wide(module)
-    ]
-    with torch.no_grad():
-        network(*example)
-    for hook in hooks:
-        hook.remove()
-    sides = {name: side for name, side in sides.items() if side >= _SMALLEST_SIDE}
-    if not sides:
-        return network
-    network = copy.deepcopy(network)
-    for name, side in sides.items():
-        network.set_submodule(name, WinogradConv(network.get_submodule(name), side))
-    return network
-
-
-def _is_wide(layer: nn.Conv2d) -> bool:
-    plain = (layer.kernel_size, layer.stride, layer.padding) == ((3, 3), (1, 1), (1, 1))
-    wide = min(layer.in_channels, layer.out_channels) >= _FEWEST_CHANNELS
-    return plain and wide and layer.groups == 1 and layer.dilation == (1, 1)
