@@ -24,11 +24,11 @@ from head_scenes import CROP, on_centres, placement, recoloured
 from safetensors.torch import save_file
 from torch import Tensor
 
+from facemeld.config.training import POINTS_FEATURE_SIZE as FEATURE_SIZE
 from facemeld.faces.geometry import transform
 from facemeld.faces.landmarks import LandmarkFinder
 from facemeld.files import write_whole
 from facemeld.images.read import is_picture_name, read_picture
-from facemeld.config.training import POINTS_FEATURE_SIZE as FEATURE_SIZE
 from facemeld.networks.points import PointReader, places
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -83,7 +83,8 @@ def test_the_loss_grows_with_the_distance_beyond_the_tolerance(landmarks: Landma
         losses.append(loss.item())
         distances.append(off.item())
     assert losses == sorted(losses) and losses[0] < 1e-3
-    torch.testing.assert_close(torch.tensor(distances), torch.tensor((0, TOLERANCE, 0.05, 0.1, 0.2)))
+    moved = torch.tensor((0, TOLERANCE, 0.05, 0.1, 0.2))
+    torch.testing.assert_close(torch.tensor(distances), moved)
     half = Wanted(MEANS[:1], torch.full((1,), 0.5))
     assert landmarks.loss([MEANS[:1] + 0.1], half)[0].item() == pytest.approx(
         landmarks.loss([MEANS[:1] + 0.1], aim)[0].item() / 2

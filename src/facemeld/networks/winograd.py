@@ -32,13 +32,14 @@ def pays(x: Tensor, layer: nn.Conv2d, *, folded: bool = False, scale: int = 1) -
         scale: of an upsampling before it.
     """
     batch, height, width = x.shape[0], scale * x.shape[2], scale * x.shape[3]
+    narrowest = _NARROWEST_FOLDED if folded else _NARROWEST
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and torch.is_grad_enabled()  # else the plain way: it is exact, and not much slower
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
-        and min(layer.in_channels, layer.out_channels) >= (_NARROWEST_FOLDED if folded else _NARROWEST)
+        and min(layer.in_channels, layer.out_channels) >= narrowest
         and height % 4 == width % 4 == 0
         and batch * height * width >= 16 * _FEWEST_TILES
     )

@@ -6,8 +6,9 @@ the projected one. One generator pass of every source under two styles of one do
 discriminator, the generator and the diversity term. The layout of the source is kept by cycles and
 by what the weights ask for: landmarks and self-similarity, both read from the frozen features, a
 hinge on luminance gradients, geometry consistency. A projected generator encodes the frozen
-features themselves, so that the fakes' serve a fourth time, in the cycle. The mapping network learns to draw from the style encoder's distribution
-(energy distance), which makes latent codes as good as references.
+features themselves, so that the fakes' serve a fourth time, in the cycle. The mapping network
+learns to draw from the style encoder's distribution (energy distance), which makes latent codes as
+good as references.
 """
 
 from __future__ import annotations
