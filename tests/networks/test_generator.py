@@ -192,7 +192,7 @@ def test_a_larger_divisor_weakens_high_pass_skips(skips):
 
 
 class TestMasks:
-    """B 2 H W: the first for maps of up to 32 px, the second for finer ones."""
+    """B 2 H W: the first for maps below 64 px, the second for finer ones."""
 
     sizes = dict(image_size=64, widths=(4, 8, 8), style_size=8)
 
