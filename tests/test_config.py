@@ -236,6 +236,16 @@ def test_every_preset_resolves_and_survives_as_text(tmp_path):
         assert from_dict(TrainingConfig, to_dict(config)) == config, name
 
 
+@pytest.mark.parametrize("name", ["swin-64", "swin-encoder-64", "swin-small-128"])
+@pytest.mark.parametrize("quarters", [5, 6, 7])
+def test_swin_presets_at_other_sizes(name, quarters):
+    network = preset(name).network
+    size = quarters * network.image_size // 4
+    changes = {"discriminator": "projected"}  # the resnet one needs a power of two
+    resolved = dataclasses.replace(network, image_size=size, **changes).resolved()
+    assert len(resolved.skip_sides()) == len(network.skip_sides())
+
+
 def test_the_starganv2_preset_is_the_official_training():
     config = preset("starganv2").resolved()
     assert config == TrainingConfig().resolved()

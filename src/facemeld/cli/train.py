@@ -148,7 +148,7 @@ def presets() -> None:
     from facemeld.config import presets as known
 
     for name, purpose in known().items():
-        print(f"{name:16} {purpose}")
+        print(f"{name:{width}} {purpose}")
 
 
 def _training_config(preset_name: str | None, file: Path | None, given: dict):
@@ -174,6 +174,7 @@ def _training_config(preset_name: str | None, file: Path | None, given: dict):
 def laid_over(values: dict, given: dict) -> dict:
     """A configuration's values, changed, with the given ones (dotted names) in their places."""
     # the late weights are last: where there are none yet, they begin as the others
+    width = max(map(len, known()))
     for name, value in sorted(given.items(), key=lambda item: item[0].startswith("late_weights.")):
         table = values
         *groups, last = name.split(".")
