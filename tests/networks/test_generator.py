@@ -217,9 +217,15 @@ class TestMasks:
             empty = torch.zeros_like(masks)
             torch.testing.assert_close(generator(pictures, styles, empty), expected)
 
-    @pytest.mark.parametrize(("resolution", "empty"), [(32, 1), (64, 0)])
-    def test_each_mask_serves_its_own_resolutions(self, resolution, empty):
-        generator, other, (pictures, styles, masks) = self.pair((resolution,))
+    @pytest.mark.parametrize(
+        ("size", "resolution", "empty"), [(64, 32, 1), (64, 64, 0), (80, 40, 1), (80, 80, 0)]
+    )
+    def test_each_mask_serves_its_own_resolutions(self, size, resolution, empty):
+        sizes = self.sizes | {"image_size": size}
+        generator = build("masked", (size // 2, size), **sizes).eval()
+        other = build("masked", (resolution,), **sizes).eval()
+        other.load_state_dict(generator.state_dict())
+        pictures, styles, masks = inputs(generator, sizes)
         with torch.inference_mode():
             expected = other(pictures, styles, masks)
             masks[:, empty] = 0

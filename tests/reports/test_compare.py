@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from facemeld.cli import main
 from facemeld.errors import UserError
 from facemeld.fusion.pipeline import FusionPipeline
 from facemeld.images.write import is_marked_synthetic
+from facemeld.networks.bundle import Networks
 from facemeld.reports.compare import fairness
 from facemeld.reports.runs import read_runs
 from facemeld.reports.samples import (
@@ -71,6 +74,30 @@ def test_the_cells_are_what_the_pipeline_makes(files: dict) -> None:
         expected = pipe.translate(pipe.prepare([source]), styles)
         shown = torch.tensor(np.asarray(fused.rows[row][2])).permute(2, 0, 1) / 127.5 - 1
         assert (shown - expected[0].clamp(-1, 1)).abs().max() < 0.01
+
+
+def test_the_cells_of_a_masked_model_have_their_skips(
+    files: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(untrained("resnet").config, skips="masked")
+    torch.manual_seed(0)
+    networks, faces = Networks(config).eval(), choose_faces(files, 1)
+    monkeypatch.setenv("FACEMELD_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="no landmark network is at hand"):
+        fuse_all(networks, faces)
+
+    def masks_of(value: float) -> Callable:
+        return lambda weights_dir: lambda pictures: torch.full((len(pictures), 2, 8, 8), value)
+
+    cells = {}
+    for value in (0.0, 1.0):
+        monkeypatch.setattr("facemeld.fusion.skip_masks.load_masker", masks_of(value))
+        cells[value] = fuse_all(networks, faces).rows
+    pipe = FusionPipeline.from_networks(networks)
+    expected = pipe(faces.sources[0], faces.references[1], domain="dog").images[0]
+    shown, off = np.asarray(cells[1.0][0][1], int), np.asarray(cells[0.0][0][1], int)
+    assert np.abs(np.asarray(expected, int) - shown).max() <= 1
+    assert np.abs(off - shown).max() > 3
 
 
 def test_cells_of_a_domain_that_a_model_lacks_are_blank(files: dict) -> None:

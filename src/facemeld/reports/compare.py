@@ -39,22 +39,26 @@ _SPREAD = 0.2  # share of the median between the quartiles from which a speed co
 _CLOCKS = ("pictures", "seconds")
 
 
-def write_comparison(runs: Sequence[Run], faces: Faces, out: Path) -> list[Path]:
+def write_comparison(
+    runs: Sequence[Run], faces: Faces, out: Path, weights_dir: str | Path | None = None
+) -> list[Path]:
     """Writes report.md, report.html and their pictures; returns their paths, the two first.
 
     Args:
         runs: at least one, with different labels.
         faces: what the sample sheets show.
         out: folder; made if missing.
+        weights_dir: where to look first for a landmark network, which masked skips need.
 
     Raises:
-        UserError: weights that cannot be read, or a folder that cannot be written to.
+        UserError: weights that cannot be read, masked skips without a landmark network, or a
+            folder that cannot be written to.
     """
     fused, origins = [], []
     for number, run in enumerate(runs, 1):
         print(f"{number}/{len(runs)} fusing with {run.label}", file=sys.stderr)
         networks, origin = load_networks(run)
-        fused.append(fuse_all(networks, faces))
+        fused.append(fuse_all(networks, faces, weights_dir))
         origins.append(origin)
     page = Page(f"Comparison of {len(runs)} runs" if len(runs) > 1 else f"Run {runs[0].label}")
     _overview(page, runs, origins)
