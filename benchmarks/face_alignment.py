@@ -1,6 +1,6 @@
 """How often faces are found, and how exactly, in photographs composed of known faces.
 
-    python benchmarks/face_alignment.py --faces DIR [--eyes benchmarks/face_eyes.json]
+    python benchmarks/face_alignment.py --faces DIR [--seen benchmarks/seen_points.json]
 
 DIR holds folders of aligned faces named cat, dog, wild, anime, and others for people. Each face is
 placed in a textured picture of 640 x 480 pixels, 120 to 300 pixels large, rolled by up to 20
@@ -10,7 +10,8 @@ for each domain
 - found: share of the faces whose centre was found within a quarter of the face picture's side, at
   a scale within a factor of 1.6;
 - repeated: mean distance of the five points from those that are found in the same face unmoved;
-- eyes: distance of the eyes from where a person saw them, for the faces in --eyes;
+- eyes, mouth: distance of the eyes, and of people's corners of the mouth, from where they are read
+  to be in --seen, for the faces there;
 - kind: share of the found faces that `--domain auto` takes for the right kind;
 - milliseconds a photograph, on this machine.
 
@@ -79,7 +80,7 @@ def measure(
     random = np.random.default_rng(seed)
     chosen = [files[i] for i in random.permutation(len(files))[:count]]
     chosen += [folder / name.split("/")[1] for name in seen if name.split("/")[0] == folder.name]
-    found, repeated, eyes, right, spent = 0, [], [], 0, 0.0
+    found, repeated, eyes, mouth, right, spent = 0, [], [], [], 0, 0.0
     for file in chosen:
         face = read_picture(file)
         picture, matrix = compose(face, random)
@@ -96,12 +97,15 @@ def measure(
         if still is not None:
             repeated.append(np.linalg.norm(points - still, axis=1).mean() / face.width)
         if (known := seen.get(f"{folder.name}/{file.name}")) is not None:
-            eyes.append(np.linalg.norm(points[:2] / face.width - known, axis=1).mean())
+            off = np.linalg.norm(points[[0, 1, 3, 4]][: len(known)] / face.width - known, axis=1)
+            eyes.append(off[:2].mean())
+            mouth += [off[2:].mean()] if len(known) > 2 else []
     return {
         "faces": len(chosen),
         "found": found / len(chosen),
         "repeated": float(np.median(repeated)) if repeated else math.nan,
         "eyes": float(np.median(eyes)) if eyes else math.nan,
+        "mouth": float(np.median(mouth)) if mouth else math.nan,
         "kind": right / max(found, 1),
         "milliseconds": 1000 * spent / len(chosen),
     }
@@ -110,19 +114,22 @@ def measure(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--faces", type=Path, required=True, help="domain folders")
-    parser.add_argument("--eyes", type=Path, help="JSON: domain/file -> two eyes, shares of side")
+    parser.add_argument(
+        "--seen", type=Path, help="JSON: domain/file -> eyes, corners of the mouth, shares of side"
+    )
     parser.add_argument("--weights-dir", type=Path)
     parser.add_argument("--count", type=int, default=100, help="faces a domain")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    seen = json.loads(options.eyes.read_text()) if options.eyes else {}
+    seen = json.loads(options.seen.read_text()) if options.seen else {}
     kinds = {"cat": "animal", "dog": "animal", "wild": "animal", "anime": "anime"}
-    print("| domain | faces | found | repeated | eyes | kind | ms |")
-    print("|---|---|---|---|---|---|---|")
+    print("| domain | faces | found | repeated | eyes | mouth | kind | ms |")
+    print("|---|---|---|---|---|---|---|---|")
     for folder in sorted(p for p in options.faces.iterdir() if p.is_dir()):
         kind = kinds.get(folder.name, "human")
         row = measure(folder, kind, options.count, options.seed, options.weights_dir, seen)
-        cells = f"{row['faces']} | {row['found']:.0%} | {row['repeated']:.3f} | {row['eyes']:.3f}"
+        cells = f"{row['faces']} | {row['found']:.0%} | {row['repeated']:.3f}"
+        cells += f" | {row['eyes']:.3f} | {row['mouth']:.3f}"
         print(
             f"| {folder.name} | {cells} | {row['kind']:.0%} | {row['milliseconds']:.0f} |",
             flush=True,

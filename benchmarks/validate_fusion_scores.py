@@ -1,124 +1,118 @@
-"""Whether the fusion scores rank known cases as they should, with the published networks.
+"""Whether the scores rank known cases as they should, with the published networks.
 
-    python benchmarks/validate_fusion_scores.py --data faces --weights-dir WEIGHTS
+    python benchmarks/validate_fusion_scores.py --data faces --weights-dir WEIGHTS [--fixture FILE]
 
-DATA holds val/ and train/ with at least two domains; those of people are compared in head pose and
-landmarks. Sources of one domain are paired with references of the next, and for each pair these
-cases are scored: the source itself, the source mirrored (another pose), a pixel blend, the
-reference itself, another face of the reference's domain, and grey. Exits with 1 if an order that
-docs/evaluation.md claims does not hold.
+DATA holds val/ and train/ with at least two domains of people. The cases are models whose
+results are known functions of source and reference (tests/known_models.py): the source itself,
+recoloured, mirrored, turned, shifted; a pixel blend, a faint overlay of the source; the reference
+itself, another face of its domain; grey; and one of two pictures. They go through the scorers that
+an evaluation uses. Prints the table of docs/evaluation.md and exits with 1 if an order that is
+claimed does not hold. ``--fixture`` writes what was found, for tests/evaluation.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from facemeld.data.folders import scan_domains
-from facemeld.evaluation.fusion_scores import DomainClassifier, likeness, structure_kept
-from facemeld.evaluation.judges import load_head_geometry, load_lpips, load_mobilenet
-from facemeld.evaluation.pictures import as_levels, decode
+from facemeld.data.store import load_pictures
+from facemeld.evaluation.judges import Judges, load_head_geometry, load_lpips, load_mobilenet
+from facemeld.evaluation.light import LightScorer, summary
+from facemeld.evaluation.light_target import FileRows, LightJudges
+from facemeld.evaluation.pictures import decode
 from facemeld.evaluation.plan import PEOPLE
-from facemeld.networks.head_geometry import angle_between, landmark_shift
 
-CASES = {
-    "source": lambda source, reference: source,
-    "mirrored source": lambda source, reference: source.flip(3),
-    "blend": lambda source, reference: (source + reference) / 2,
-    "reference": lambda source, reference: reference,
-    "other reference": lambda source, reference: reference.roll(1, dims=0),
-    "grey": lambda source, reference: torch.zeros_like(source),
-}
-# (score, better case, worse case)
-CLAIMS = (
-    ("structure", "source", "blend"),
-    ("structure", "blend", "reference"),
-    ("likeness", "reference", "blend"),
-    ("likeness", "blend", "other reference"),
-    ("likeness", "blend", "source"),
-    ("domain accuracy", "reference", "blend"),
-    ("domain accuracy", "reference", "source"),
-    ("-pose", "source", "blend"),
-    ("-pose", "blend", "reference"),
-    ("-pose", "source", "mirrored source"),
-    ("-landmarks", "source", "blend"),
-    ("-landmarks", "blend", "reference"),
-    ("-LPIPS to the source", "source", "blend"),
-    ("-LPIPS to the source", "blend", "reference"),
-)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from known_models import CASES, Grid, Mixer, World, broken_claims  # noqa: E402
+
+OF_PAIRS = ("structure", "layout_kept", "pose_degrees", "landmark_shift", "likeness")
+OF_PAIRS += ("nearer_to_own", "domain_accuracy", "diversity", "smoothness")
+OF_TARGETS = ("retrieval", "covered")
+COLUMNS = (*OF_PAIRS, "reconstruction", *OF_TARGETS)
 
 
-def pictures(files: tuple[Path, ...], count: int, size: int) -> Tensor:
-    """Evenly spread pictures of a domain, B 3 H W in [-1, 1]."""
+def evenly(files: tuple, count: int) -> list:
     count = min(count, len(files))
-    chosen = [files[i * len(files) // count] for i in range(count)]
-    return as_levels(decode(chosen, size, "clean"), "cpu") / 127.5 - 1
+    return [files[i * len(files) // count] for i in range(count)]
 
 
-@torch.no_grad()
+def pairs_of(names: tuple[str, ...]) -> list[tuple[int, int]]:
+    """Each domain with the next one, and the people among themselves."""
+    people = [place for place, name in enumerate(names) if name.lower() in PEOPLE]
+    pairs = [(place, (place + 1) % len(names)) for place in range(len(names))]
+    return list(dict.fromkeys(pairs + [(a, b) for a in people for b in people if a != b]))
+
+
+def scores_of(case: str, world: World, light: LightScorer, outputs: int) -> dict[str, float]:
+    """Means over pairs, domains and targets."""
+    mix, found = CASES[case], {name: [] for name in COLUMNS}
+    people = tuple(name for name in world.names if name.lower() in PEOPLE)
+    for source, target in pairs_of(world.names):
+        more = {"people": people, "outputs": outputs, "batch": 16}
+        scores = world.score(mix, source, target, **more)["reference"]
+        for name in OF_PAIRS:
+            if scores.get(name) is not None:
+                found[name].append(scores[name])
+    for place in range(len(world.names)):
+        found["reconstruction"].append(world.reconstruction(mix, place, batch=16)["reconstruction"])
+    means = summary(light.score(Mixer(mix, world.side, world.names)))["reference"]
+    for name in OF_TARGETS:
+        found[name].append(means[name])
+    return {name: round(float(np.mean(values)), 4) for name, values in found.items() if values}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights-dir", type=Path)
-    parser.add_argument("--count", type=int, default=40, help="sources, and reals, a domain")
+    parser.add_argument("--count", type=int, default=16, help="sources a domain")
+    parser.add_argument("--outputs", type=int, default=2, help="references of each")
+    parser.add_argument("--fakes", type=int, default=60, help="of the light protocol, a domain")
     parser.add_argument("--size", type=int, default=64, help="side of the pictures in pixels")
+    parser.add_argument("--fixture", type=Path, help="file for what was found")
     arguments = parser.parse_args()
-    light, _ = load_mobilenet("cpu", arguments.weights_dir)
-    lpips, _ = load_lpips("cpu", arguments.weights_dir)
-    head, _ = load_head_geometry("cpu", arguments.weights_dir)
+    size, weights_dir = arguments.size, arguments.weights_dir
+    light, light_sha256 = load_mobilenet("cpu", weights_dir)
+    lpips, lpips_sha256 = load_lpips("cpu", weights_dir)
+    head, head_sha256 = load_head_geometry("cpu", weights_dir)
     val, train = (scan_domains(arguments.data / split) for split in ("val", "train"))
-    count, size = arguments.count, arguments.size
-    held_out = [pictures(files, count, size) for files in val.files]
-    held_out = [p[: min(map(len, held_out))] for p in held_out]
-    reals = [light(pictures(files, 4 * count, size)) for files in train.files]
-    labels = torch.cat([torch.full((len(r),), place) for place, r in enumerate(reals)])
-    classifier = DomainClassifier(torch.cat(reals), labels, len(reals))
-
-    found: dict[tuple[str, str], list[float]] = {}
-    people = [place for place, name in enumerate(val.domains) if name.lower() in PEOPLE]
-    for source_place, sources in enumerate(held_out):
-        target = (source_place + 1) % len(held_out)
-        references = held_out[target]
-        reference_features = light(references)
-        rows = torch.arange(len(references))
-        for case, make in CASES.items():
-            made = make(sources, references)
-            features = light(made)
-            right = classifier.probabilities(features).argmax(dim=1) == target
-            scores = {
-                "structure": structure_kept(made, sources),
-                "likeness": likeness(features, rows, reference_features),
-                "domain accuracy": right.float(),
-                "-LPIPS to the source": -lpips(made, sources),
-            }
-            if source_place in people:
-                other = held_out[people[(people.index(source_place) + 1) % len(people)]]
-                made = make(sources, other)
-                before, after = head(sources), head(made)
-                scores["-pose"] = -angle_between(before.rotation, after.rotation)
-                scores["-landmarks"] = -landmark_shift(before.landmarks, after.landmarks)
-            for score, values in scores.items():
-                found.setdefault((score, case), []).extend(values.tolist())
-
-    names = list(dict.fromkeys(score for score, _ in found))
-    print("case".ljust(18), *(name.rjust(max(len(name), 8)) for name in names), sep="  ")
+    held_out, reals = (
+        {n: decode(evenly(f, count), size, "clean") for n, f in zip(s.domains, s.files)}
+        for s, count in ((val, arguments.count), (train, 4 * arguments.count))
+    )
+    world = World(Judges(Grid(), lpips, light, head), held_out, reals)
+    rows = [FileRows(train.root, files, size) for files in train.files]
+    judges = LightJudges(light, light_sha256)
+    scorer = LightScorer(judges, load_pictures(val, size), rows, fakes=arguments.fakes)
+    figures = {}
+    print("case".ljust(12), *(name.rjust(max(len(name), 8)) for name in COLUMNS), sep="  ")
     for case in CASES:
-        values = [f"{np.mean(found[name, case]):.3f}".rjust(max(len(name), 8)) for name in names]
-        print(case.ljust(18), *values, sep="  ")
-    wrong = [
-        claim
-        for claim in CLAIMS
-        if (claim[0], claim[1]) in found
-        and np.mean(found[claim[0], claim[1]]) <= np.mean(found[claim[0], claim[2]])
-    ]
-    for score, better, worse in wrong:
-        print(f"{score}: {better} does not come before {worse}")
-    sys.exit(bool(wrong))
+        figures[case] = scores_of(case, world, scorer, arguments.outputs)
+        values = [figures[case].get(name) for name in COLUMNS]
+        told = ["" if value is None else f"{value:.3f}" for value in values]
+        cells = [text.rjust(max(len(name), 8)) for text, name in zip(told, COLUMNS)]
+        print(case.ljust(12), *cells, sep="  ", flush=True)
+    if arguments.fixture:
+        pictures = f"{len(val.domains)} domains ({', '.join(val.domains)}), {size} px, "
+        pictures += f"{arguments.count} sources a domain, {arguments.outputs} references each; "
+        pictures += f"{arguments.fakes} fakes a domain for retrieval and covered"
+        networks = {"mobilenet-v2": light_sha256, "lpips": lpips_sha256, "head-pose": head_sha256}
+        source = {"by": "benchmarks/validate_fusion_scores.py", "torch": torch.__version__}
+        source |= {"measured": date.today().isoformat(), "pictures": pictures}
+        text = json.dumps(
+            {"provenance": source | {"networks": networks}, "cases": figures}, indent=1
+        )
+        arguments.fixture.write_text(text + "\n", encoding="utf-8")
+    broken = broken_claims(figures)
+    print(*broken, sep="\n")
+    sys.exit(bool(broken))
 
 
 if __name__ == "__main__":

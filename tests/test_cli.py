@@ -482,6 +482,10 @@ MISTAKES: dict[str, tuple[Callable[[Places], list[str]], tuple[str, ...]]] = {
         lambda at: ["evaluate", "--data", at.to("n"), "--reals", at.faces, "--model", at.model],
         ("there is no such folder",),
     ),
+    "evaluation of a folder that is not there": (
+        lambda at: ["evaluate", "--data", at.to("n"), "--model", at.model],
+        ("there is no such folder", "check the path"),
+    ),
     "evaluation without a folder for what takes long": (
         lambda at: ["evaluate", "--data", at.faces, "--model", at.model, "--protocol", "clean"],
         ("--out",),

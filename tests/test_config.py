@@ -91,7 +91,7 @@ def test_swin_networks_need_no_power_of_two():
 
 
 @pytest.mark.parametrize("skips", SKIPS)
-@pytest.mark.parametrize("generator", GENERATORS)
+@pytest.mark.parametrize("generator", sorted({*GENERATORS} - {"projected"}))
 def test_every_multiple_of_16_is_a_size_with_all_defaults(generator, skips):
     for size in [*range(16, 257, 16), 272, 528, 1008]:
         config = NetworkConfig(

@@ -72,9 +72,13 @@ def test_download_lists_everything(
     listed = capsys.readouterr().out
     for name, entry in {**WEIGHTS, **DATA_SETS}.items():
         assert f"{name} " in listed and entry.purpose in listed and entry.licence in listed
+        remarks = next(line for line in listed.splitlines() if entry.purpose in line)
+        assert ("needs --accept-licence" in remarks) == entry.accept
+        assert ("recorded at the first download" in remarks) == (entry.sha256 is None)
     main(["download", "--json"])
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["wing"]["pinned"] is False and rows["wing"]["path"] is None
+    assert rows["wing"]["accept"] is True and rows["yunet"]["accept"] is False
     assert rows["efficientnet-lite0"]["path"].endswith("efficientnet-lite0-57934424.pth")
 
 

@@ -19,6 +19,7 @@ from facemeld.data.catalogue import WEIGHTS
 from facemeld.evaluation import distilled
 from facemeld.networks.mobilenet import MobileNetV2Features
 from facemeld.networks.model_folder import read_network_config
+from facemeld.reports.evaluation import SCORES
 
 TRAINING = ["--pictures", "16", "--processes", "1", "--precision", "fp32"]
 
@@ -78,6 +79,11 @@ def test_a_student_and_what_it_lost(
 
     report = (out / "report.md").read_text()
     assert "Light evaluation" in report and "Not measured" not in report
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in report.splitlines()]
+    means = light["teacher"]["reference"]
+    of_pictures = ("floor", "unedited", "domain_accuracy_of_real")
+    for name, (title, _) in SCORES.items():  # each score of a model has its row
+        assert (title in rows) == (name in means and name not in of_pictures), name
     ratio = costs["teacher"]["gmac"] / costs["student"]["gmac"]
     assert f"{ratio:.1f} times fewer multiply-adds" in report
     assert f"facemeld distil --teacher {projected_model} --data" in report

@@ -52,6 +52,14 @@ def test_a_cache_gives_what_decoding_gives_and_is_made_once(root: Path, cache: P
         again.pictures[0][0] = 0
 
 
+def test_a_cache_of_an_earlier_way_of_decoding_is_not_used(root: Path, cache: Path) -> None:
+    fill(root, cache)
+    (manifest,) = cache.glob("*.json")
+    manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 1'))
+    assert open_cache(scan_domains(root), SIZE, cache) is None
+    assert fill(root, cache)[1]
+
+
 def test_changed_files_are_noticed(root: Path, cache: Path) -> None:
     fill(root, cache)
     file = sorted((root / "cat").iterdir())[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,22 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch, faces: list[Image
     assert len(whole) == 2 * len(faces)
     monkeypatch.setattr("facemeld.data.duplicates._BLOCK", 7)
     assert near_duplicates(looks) == whole
+    monkeypatch.setattr("facemeld.data.duplicates._TILE", 5)
+    assert near_duplicates(looks) == whole
+
+
+def test_memory_does_not_grow_with_the_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facemeld.data.duplicates._TILE", 512)
+    random = np.random.default_rng(0)
+    signs = random.integers(0, 2, (9000, 256)).astype(bool)
+    tiny = np.zeros((8, 8, 3), np.uint8)
+    looks = [Signature(row, tiny, 9.0) for row in signs]
+    tracemalloc.start()
+    try:
+        assert near_duplicates(looks) == {}
+        assert tracemalloc.get_traced_memory()[1] < 20e6  # a block against all would take 37 MB
+    finally:
+        tracemalloc.stop()
 
 
 def test_signatures_travel_as_text(faces: list[Image.Image]) -> None:

@@ -262,6 +262,7 @@ def test_bad_files_are_reported_and_every_good_picture_is_kept(
         "cat/folder link": "a link to a folder",
         "cat/pipe.png": "pipe or a device",
         "loose.png": "not in the folder of a domain",
+        "loop": "not in the folder of a domain",
     }
     (cat / "00.png").write_bytes((cat / "00.png").read_bytes()[:300])
     (cat / "words.txt").write_text("words")
@@ -274,6 +275,7 @@ def test_bad_files_are_reported_and_every_good_picture_is_kept(
     (cat / "folder link").symlink_to(photographs / "dog")
     os.mkfifo(cat / "pipe.png")
     draw_face("cat", 99, 96).save(photographs / "loose.png")
+    (photographs / "loop").symlink_to("loop")
     (cat / ".hidden.png").write_text("not looked at")
     state = sorted((str(p), p.lstat().st_mtime_ns, p.lstat().st_size) for p in tree(photographs))
 
@@ -531,3 +533,13 @@ def test_pictures_are_aligned_and_those_without_a_face_left_out(
         expected, _ = aligner_for_tests()(image)
     with Image.open(tmp_path / "out" / record["result"]) as result:
         assert result.tobytes() == expected.tobytes()
+
+
+def test_other_detectors_are_refused(photographs: Path, tmp_path: Path) -> None:
+    options, out = PrepareOptions(size=32, align="animal"), tmp_path / "out"
+    how = {"aligner": aligner_for_tests, "processes": 1}
+    prepare(photographs, out, options, detectors=("heads",), **how)
+    assert json.loads((out / "prepare.json").read_text())["detectors"] == ["heads"]
+    assert prepare(photographs, out, options, detectors=("heads",), **how).made_now == 0
+    with pytest.raises(UserError, match="detectors was heads, is yunet and heads"):
+        prepare(photographs, out, options, detectors=("yunet", "heads"), **how)

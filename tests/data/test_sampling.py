@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from facemeld.data.framing import framed, framed_at_once
 from facemeld.data.randomness import random_at
 from facemeld.data.sampling import Batch, BatchSampler, as_tensor
 from facemeld.data.store import PictureStore
@@ -172,3 +173,21 @@ def test_rows_of_a_domain_are_all_of_it_and_no_other(store: PictureStore) -> Non
 def test_bytes_fill_the_range_exactly() -> None:
     pixels = np.array([[[[0, 255, 51]]]], np.uint8)
     assert as_tensor(pixels, "cpu").flatten().tolist() == pytest.approx([-1, 1, -0.6], abs=1e-6)
+
+
+def test_all_at_once_on_a_device_is_what_bytes_on_a_processor_are() -> None:
+    random = np.random.default_rng(0)
+    pixels = torch.from_numpy(random.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8))
+    boxes = np.array([[0, 0, 32, 32]] * 2 + [[3, 5, 29, 27], [0, 1, 30, 31], [4, 0, 28, 32]] * 2)
+    mirror = np.arange(8) % 2 == 1
+    expected = framed(pixels.clone(), boxes, mirror)
+    assert expected.dtype == torch.uint8
+    found = framed_at_once(pixels.clone(), boxes, mirror)
+    assert torch.equal(found[0], pixels[0].float())
+    assert torch.equal(found[1], pixels[1].flip(1).float())
+    assert (found - expected).abs().max() <= 1
+    # nothing from outside the box: around it, all is white
+    inside = torch.full((1, 32, 32, 3), 255, dtype=torch.uint8)
+    inside[:, 5:32, 3:32] = 9
+    assert (framed_at_once(inside, boxes[2:3], mirror[:1]) == 9).all()
+    assert (framed(inside.clone(), boxes[2:3], mirror[:1]) == 9).all()

@@ -39,6 +39,28 @@ def test_pictures_are_cropped_resized_and_in_order(root: Path) -> None:
             assert np.array_equal(picture, np.asarray(expected))
 
 
+@pytest.mark.parametrize("side", [64, 256])
+def test_jpegs_are_decoded_at_a_fraction_and_nearer_to_lanczos_than_bilinear(
+    tmp_path: Path, side: int
+) -> None:
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (side // 2, side // 2, 3), dtype=np.uint8)
+    large = Image.fromarray(coarse).resize((2 * side, 2 * side), Image.Resampling.BICUBIC)
+    for domain in ("a", "b"):
+        (tmp_path / domain).mkdir()
+        large.save(tmp_path / domain / "1.jpg", quality=95)
+    (ours,) = load_pictures(scan_domains(tmp_path), side).pictures[0]
+    with Image.open(tmp_path / "a" / "1.jpg") as whole:
+        best = np.asarray(whole.resize((side, side), Image.Resampling.LANCZOS), float)
+        official = np.asarray(whole.resize((side, side), Image.Resampling.BILINEAR), float)
+    assert np.abs(ours - best).mean() < np.abs(official - best).mean()
+    with Image.open(tmp_path / "a" / "1.jpg") as half:
+        half.draft(None, (side, side))
+        assert half.size == (side, side)
+        assert np.array_equal(ours, np.asarray(half)) == (side == 256), "only where it is worth it"
+    assert np.array_equal(ours, best) == (side == 64)
+
+
 def test_the_number_of_workers_changes_nothing(root: Path) -> None:
     (root / "cat" / "1.broken.jpg").write_bytes(b"no")
     one, many = (

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 from drawn_faces import write_faces
+from several_ranks import in_two_ranks
 
 from facemeld.cli import main
-from facemeld.cli.evaluate import _Progress
 from facemeld.data.catalogue import WEIGHTS
 from facemeld.evaluation import bench, plan, run
 from facemeld.evaluation.light_target import LightTarget
@@ -78,9 +80,11 @@ def test_light_prints_tables_or_writes_one_file_or_a_folder(
     assert "not FID" in printed["measure"] and "examples" not in printed["pairs"][0]
     pairs = {(p["source"], p["target"], p["mode"]): p for p in printed["pairs"]}
     assert len(pairs) == 4 and 0 <= pairs["cat", "dog", "latent"]["domain_accuracy"] <= 1
-    main([*command, "--fakes", "20", "--out", str(tmp_path / "scores.json")])
-    assert same(tmp_path / "scores.json", printed)
-    capsys.readouterr()
+    scores = tmp_path / "scores.json"
+    main([*command, "--fakes", "20", "--out", str(scores)])
+    assert same(scores, printed) and capsys.readouterr().out == f"{scores}\n"
+    main([*command, "--fakes", "20", "--out", str(scores), "--json"])
+    assert same(scores, json.loads(capsys.readouterr().out))
     out = tmp_path / "folder"
     main([*command, "--fakes", "20", "--out", str(out)])
     files = [str(out / name) for name in ("evaluation.json", "report.md", "report.html")]
@@ -90,6 +94,23 @@ def test_light_prints_tables_or_writes_one_file_or_a_folder(
     assert "These are not FID" in page and "light Fréchet" in page and ">FID<" not in page
     assert page.count("data:image/png") == 2  # a plot for each mode
     assert "Best and worst by likeness" in page and "data:image/jpeg" in page
+
+
+def test_the_command_of_the_readme(
+    data: Path,
+    resnet_model: Path,
+    judges_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^\./run_command\.sh (evaluate .*)$", text, flags=re.MULTILINE)
+    (tmp_path / "faces").symlink_to(data)
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "model").symlink_to(resnet_model)
+    monkeypatch.chdir(tmp_path)
+    main([*shlex.split(command), "--fakes", "20", "--weights-dir", str(judges_dir)])
+    assert (tmp_path / "results" / "evaluation" / "report.html").is_file()
 
 
 def test_a_stopped_light_evaluation_goes_on(
@@ -117,7 +138,32 @@ def test_a_stopped_light_evaluation_goes_on(
 def same(file: Path, result: dict) -> bool:
     """Whether a file holds a result, its time apart."""
     written = json.loads(file.read_text(encoding="utf-8"))
-    return written | {"seconds": 0} == result | {"seconds": 0}
+    times = {"seconds": 0, "seconds_by_part": {}}
+    assert written["seconds"] > 0 and "generator" in written["seconds_by_part"]
+    return written | times == result | times
+
+
+def test_two_ranks_share_the_targets_of_light(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = """
+from facemeld.cli import main
+main(given)
+"""
+    alone = [*command, "--fakes", "20", "--json"]
+    home = str(tmp_path / "home")
+    told = in_two_ranks(program, alone, tmp_path, FACEMELD_HOME=home)
+    found = json.loads(told[0])
+    assert told[1] == "" and found["ranks"] == 2
+    main(alone)
+    expected = json.loads(capsys.readouterr().out)
+    assert [t["target"] for t in found["targets"]] == ["cat", "cat", "dog", "dog"]
+    for one, other in zip(expected["targets"], found["targets"], strict=True):
+        assert other["distance"] == pytest.approx(one["distance"], rel=1e-4)
+        assert other["layout_kept"] == pytest.approx(one["layout_kept"], rel=1e-3)
+    assert found["mean"]["latent"]["covered"] == pytest.approx(
+        expected["mean"]["latent"]["covered"], abs=1e-3
+    )
 
 
 def test_head_pose_is_measured_where_it_can_be_and_else_said_not_to_be(
@@ -131,7 +177,10 @@ def test_head_pose_is_measured_where_it_can_be_and_else_said_not_to_be(
     options = ["--fakes", "20", "--json", "--people", "cat", "dog"]
     main([*command, *options])
     told = json.loads(capsys.readouterr().out)
-    assert told["people"] == ["cat", "dog"] and told["mean"]["latent"]["pose_degrees"] > 0
+    assert told["people"] == ["cat", "dog"]
+    for name in ("pose_degrees", "landmark_shift"):
+        assert told["mean"]["latent"][name] > 0
+        assert all(pair[name] > 0 for pair in told["pairs"])
     # without the network: refused if asked for, else said
     few = tmp_path / "weights"
     few.mkdir()
@@ -154,6 +203,7 @@ def test_head_pose_is_measured_where_it_can_be_and_else_said_not_to_be(
     [
         ("light", "outputs", "clean or starganv2"),
         ("light", "sources", "clean or starganv2"),
+        ("light", "only", "clean or starganv2"),
         ("clean", "fakes", "light"),
         ("starganv2", "fakes", "light"),
     ],
@@ -167,28 +217,11 @@ def test_options_of_another_protocol_are_refused(
     others: str,
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        main([*command, "--protocol", protocol, f"--{option}", "50", "--out", str(tmp_path / "o")])
+        value = "distances" if option == "only" else "50"
+        main([*command, "--protocol", protocol, f"--{option}", value, "--out", str(tmp_path / "o")])
     assert caught.value.code == 2
     told = capsys.readouterr().err
     assert f"the {protocol} protocol has no --{option}" in told and f"--protocol {others}" in told
-
-
-def test_progress_tells_the_time_left(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import time
-
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    progress = _Progress("fakes")
-    for seconds, done in ((0, 100), (5, 150), (20, 300), (60, 700)):
-        now[0] = seconds
-        progress(done, 700)
-    # 200 fakes in 20 seconds after the first 100, which an earlier run had made
-    assert capsys.readouterr().err.splitlines() == [
-        "300/700 fakes, about 0.7 min left",
-        "700/700 fakes, about 0.0 min left",
-    ]
 
 
 def test_bench_tells_where_the_time_of_a_fake_goes(
@@ -206,6 +239,9 @@ def test_bench_tells_where_the_time_of_a_fake_goes(
     assert 0 < sum(parts) < told["milliseconds_per_picture"]
     assert told["pictures_per_second"] == pytest.approx(1000 / told["milliseconds_per_picture"])
     assert {"gflop_per_picture", "fraction_of_peak", "peak_memory_mb"} <= set(told)
+    main([*command, "--only", "distances", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["only"] == "distances" and "milliseconds in fusion scores" not in told
     with pytest.raises(SystemExit):
         main([*command, "--batch-size", "0"])
     assert "batch_size is 0" in capsys.readouterr().err

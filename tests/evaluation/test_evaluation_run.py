@@ -5,24 +5,25 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-import os
-import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from drawn_faces import draw_face, write_faces
+from several_ranks import in_two_ranks
 
-from facemeld.data.catalogue import WEIGHTS
+import facemeld
 from facemeld.data.shards import Sample, write_shard
 from facemeld.errors import UserError
+from facemeld.evaluation import pairs
 from facemeld.evaluation.cache import cache_folder
 from facemeld.evaluation.plan import Plan, make_plan
 from facemeld.evaluation.run import run_plan
+from facemeld.evaluation.unfinished import Session, Unfinished
 from facemeld.reports.evaluation import write_report
 
 SOURCES, REALS, OUTPUTS = 10, 12, 2
+FAKES = 4 * SOURCES * OUTPUTS  # of two pairs in two modes
+PART = 4  # sources
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,12 @@ def plan(data: Path, resnet_model: Path, judges_dir: Path) -> Plan:
     return make_plan(
         "clean", resnet_model, data, outputs=OUTPUTS, people=("cat", "dog"), weights_dir=judges_dir
     )
+
+
+@pytest.fixture(scope="module")
+def whole(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """An evaluation that nothing stopped."""
+    return run_plan(plan, tmp_path_factory.mktemp("whole"), batch=PART)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +77,8 @@ def test_every_pair_and_mode_has_its_scores(result: dict) -> None:
         assert pair["fakes"] == SOURCES * OUTPUTS and pair["reals"] == REALS
         assert pair["fid"] > 0 and -1 <= pair["structure"] <= 1
         assert ("likeness" in pair) == (mode == "reference")
-        assert pair["pose_degrees"] > 0 and pair["kid_deviation"] >= 0
+        assert pair["pose_degrees"] > 0 and pair["landmark_shift"] > 0
+        assert pair["kid_deviation"] >= 0 and pair["layout_kept"] <= 1
     for mode in ("latent", "reference"):
         mine = [p["fid"] for p in result["pairs"] if p["mode"] == mode]
         assert result["mean"][mode]["fid"] == pytest.approx(sum(mine) / 2)
@@ -80,7 +88,7 @@ def test_every_pair_and_mode_has_its_scores(result: dict) -> None:
 def test_the_file_says_what_was_done(result: dict, stopped: Path) -> None:
     told = json.loads((stopped / "evaluation.json").read_text(encoding="utf-8"))
     assert told["seed"] == 0 and told["outputs"] == OUTPUTS and not told["whole"]
-    assert told["fakes"] == 4 * SOURCES * OUTPUTS
+    assert told["fakes"] == FAKES
     assert set(told["networks_sha256"]) == {"inception", "lpips", "mobilenet_v2", "head_geometry"}
     assert all(len(h) == 64 for h in told["networks_sha256"].values())
     assert told["seconds"] > 0 and {"inception", "generator"} <= set(told["seconds_by_part"])
@@ -88,60 +96,104 @@ def test_the_file_says_what_was_done(result: dict, stopped: Path) -> None:
     assert [p.name for p in stopped.iterdir() if p.is_dir()] == []  # nothing partial is left
 
 
-def test_one_run_gives_the_same_numbers_from_cached_features(
-    plan: Plan, result: dict, tmp_path: Path
+def test_features_of_reals_come_from_the_cache(
+    plan: Plan, result: dict, whole: dict, tmp_path: Path
 ) -> None:
     before = {p: p.stat().st_mtime_ns for p in cache_folder().iterdir()}
     assert len(before) == 4  # Inception and light features of two domains
-    again = run_plan(plan, tmp_path)
+    again = run_plan(plan, tmp_path, batch=PART)
     assert {p: p.stat().st_mtime_ns for p in cache_folder().iterdir()} == before
+    assert again["pairs"] == whole["pairs"]
     for one, other in zip(result["pairs"], again["pairs"], strict=True):
         for name, value in one.items():
             if isinstance(value, float):
                 assert other[name] == pytest.approx(value, rel=2e-3, abs=1e-4), name
 
 
-def test_two_ranks_share_the_work(
-    plan: Plan, result: dict, judges_dir: Path, tmp_path: Path
+def test_within_a_pair_it_goes_on_with_the_same_bits_and_remembers_its_time(
+    plan: Plan, whole: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both ranks in processes of their own, as torchrun would start them."""
-    program = tmp_path / "rank.py"
-    program.write_text(
-        "import pickle, sys\n"
-        "from pathlib import Path\n"
-        "import torch\n"
-        "torch.set_num_threads(1)\n"
-        "from facemeld.data import catalogue\n"
-        "from facemeld.networks.inception import InceptionFeatures\n"
-        "plan, weights = pickle.loads(Path(sys.argv[1]).read_bytes())\n"
-        "catalogue.WEIGHTS.update(weights)\n"
-        "from facemeld.networks.mobilenet import MobileNetV2Features\n"
-        "InceptionFeatures.input_size, MobileNetV2Features.input_size = 75, 48\n"
-        "from facemeld.evaluation.run import run_plan\n"
-        "made = []\n"
-        "found = run_plan(plan, Path(sys.argv[2]), progress=lambda *n: made.append(n))\n"
-        "print(made[-1][1], found is None)\n"
-    )
-    task = tmp_path / "task"
-    task.write_bytes(pickle.dumps((plan, copy.copy(WEIGHTS))))
+    monkeypatch.setattr(pairs, "KEPT", PART)
+    first, done = FAKES // 2 + 2 * PART * OUTPUTS, []  # of the last pair: all of its first part
+
+    def stop(made: int, total: int) -> None:
+        if made > first:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, tmp_path, progress=stop, batch=PART)
+    parts = Unfinished(tmp_path / f"partial-{plan.fingerprint}")
+    assert parts.names("001-to-000") == ["001-to-000"]  # the first pair's result
+    assert parts.names("000-to-001") == ["000-to-001-000000-000004"]  # sources of the last one
+    (time_file,) = parts.names("time-")
+    spent = parts.get(time_file)
+    assert spent["parts"]["inception"] > 0
+
+    again = run_plan(plan, tmp_path, progress=lambda *now: done.append(now), batch=PART)
+    assert done[0] == (first + PART * OUTPUTS, FAKES) and done[-1] == (FAKES, FAKES)
+    assert again["pairs"] == whole["pairs"]  # to the last bit, and with the same examples
+    assert again["seconds"] > spent["seconds"]
+    assert again["seconds_by_part"]["inception"] >= round(spent["parts"]["inception"], 1)
+    assert not parts.folder.exists()
+
+
+def test_times_of_all_sessions_and_ranks_add_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    parts = Unfinished(tmp_path)
+    cut, other = Session(parts), Session(parts, rank=1)
+    now[0] = 110.0
+    cut.seconds_by_part |= {"inception": 6.0}
+    cut.keep()
+    now[0] = 115.0  # spent on a part that was never put
+    again = Session(parts)
+    now[0] = 120.0
+    other.seconds_by_part |= {"inception": 1.0, "lpips": 2.0}
+    other.keep()
+    assert again.total() == (10.0 + 20.0 + 5.0, {"inception": 7.0, "lpips": 2.0})
+    again.keep()
+    assert again.total() == (35.0, {"inception": 7.0, "lpips": 2.0})
+
+
+def test_two_ranks_share_the_work(plan: Plan, whole: dict, tmp_path: Path) -> None:
+    program = """
+from facemeld.evaluation.run import run_plan
+plan, out = given
+made = []
+found = run_plan(plan, out, progress=lambda *n: made.append(n))
+print(made[-1][1], found is None)
+"""
     out = tmp_path / "out"
-    port = str(29500 + os.getpid() % 2000)
-    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, program, task, out],
-            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    told = [rank.communicate(timeout=240)[0].split() for rank in ranks]
-    assert told == [["40", "False"], ["40", "True"]]
+    told = in_two_ranks(program, (plan, out), tmp_path)
+    assert [t.split() for t in told] == [["40", "False"], ["40", "True"]]
     found = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert found["ranks"] == 2
-    for one, other in zip(result["pairs"], found["pairs"], strict=True):
+    for one, other in zip(whole["pairs"], found["pairs"], strict=True):
         assert other["fid"] == pytest.approx(one["fid"], rel=1e-3)
+
+
+def test_only_distances_takes_no_scores_of_fusion(
+    plan: Plan, whole: dict, data: Path, tmp_path: Path
+) -> None:
+    options = {"outputs": OUTPUTS, "only": "distances", "weights_dir": plan.weights_dir}
+    alone = make_plan("clean", plan.model, data, **options)
+    assert alone.fingerprint != plan.fingerprint and set(alone.judges) == {"inception", "lpips"}
+    found = run_plan(alone, tmp_path, batch=PART)
+    assert found["domains"] == found["targets"] == []
+    assert not {"fusion scores", "smoothness"} & set(found["seconds_by_part"])
+    for one, other in zip(whole["pairs"], found["pairs"], strict=True):
+        assert {"fid", "kid", "density", "coverage", "diversity"} <= set(other)
+        assert not {"structure", "likeness", "pose_degrees", "smoothness"} & set(other)
+        assert all(one[name] == value for name, value in other.items())
+    write_report(found, "facemeld evaluate", tmp_path)
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "fusion itself was not scored" in page and "Best and worst" not in page
+    with pytest.raises(UserError, match="heads are not compared with --only distances"):
+        make_plan("clean", plan.model, data, people=("cat", "dog"), **options)
 
 
 def test_the_report_is_one_page_with_everything(result: dict, tmp_path: Path) -> None:
@@ -156,7 +208,8 @@ def test_the_report_is_one_page_with_everything(result: dict, tmp_path: Path) ->
     assert "<script" not in page and "<b>" not in page and "<i>" not in page
     assert "&lt;script&gt;cat" in page and "facemeld evaluate" in page
     assert page.count("data:image/png") == 2  # a plot for each mode
-    assert page.count("data:image/jpeg") == 2 * 2 + 2 + 2 * 2  # best and worst; likeness in one
+    assert page.count("data:image/jpeg") == 4 * 2 * 2 + 2  # best and worst; likeness in one
+    assert "Best and worst by head pose" in page and "Best and worst by layout" in page
     assert "Reduced" in page and "http" not in page.replace("http-equiv", "")
 
 
@@ -199,7 +252,7 @@ def in_shards(data: Path, tmp_path: Path) -> Path:
 
 def test_pictures_in_shards_give_the_same_numbers(
     plan: Plan,
-    result: dict,
+    whole: dict,
     in_shards: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -214,9 +267,8 @@ def test_pictures_in_shards_give_the_same_numbers(
         weights_dir=plan.weights_dir,
     )
     assert same.hashes == plan.hashes
-    found = run_plan(same, tmp_path / "out", batch=7)
-    for one, other in zip(result["pairs"], found["pairs"], strict=True):
-        assert other["fid"] == pytest.approx(one["fid"], rel=1e-5)
+    found = run_plan(same, tmp_path / "out", batch=PART)
+    assert found["pairs"] == whole["pairs"]
 
 
 def test_shards_are_looked_into_before_any_work(
@@ -241,7 +293,9 @@ def test_shards_are_looked_into_before_any_work(
         (dict(sources=9), "sources is 9"),
         (dict(seed=-1), "seed is -1"),
         (dict(people=("bird",)), "no domain 'bird'"),
+        (dict(people=("cat",)), "fewer than two are named"),
         (dict(model="no such model"), "no such model"),
+        (dict(weights_dir="nowhere"), "no such folder"),
     ],
 )
 def test_impossible_options_are_refused(
@@ -263,6 +317,10 @@ def test_unknown_domains_and_too_few_pictures_are_refused(
         make_plan("clean", resnet_model, few, data / "train", weights_dir=judges_dir)
     with pytest.raises(UserError, match="no real pictures to compare with"):
         make_plan("clean", resnet_model, data / "val", weights_dir=judges_dir)
+    for folders in ((tmp_path / "nowhere",), (data / "val", tmp_path / "nowhere")):
+        with pytest.raises(UserError, match="no such folder") as caught:
+            make_plan("clean", resnet_model, *folders, weights_dir=judges_dir)
+        assert caught.value.where.endswith("nowhere")
 
 
 def test_a_missing_network_is_named_with_what_gets_it(
@@ -274,9 +332,15 @@ def test_a_missing_network_is_named_with_what_gets_it(
     assert "facemeld download inception-torchvision" in caught.value.fix
 
 
-def test_the_same_plan_has_the_same_fingerprint(plan: Plan) -> None:
+def test_parts_of_another_plan_version_or_judge_are_not_gone_on_with(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = plan.fingerprint
     assert dataclasses.replace(plan, weights_dir=None).fingerprint == plan.fingerprint
-    assert dataclasses.replace(plan, seed=1).fingerprint != plan.fingerprint
+    others = [{"seed": 1}, {"only": "distances"}, {"judges": plan.judges | {"lpips": "0" * 64}}]
+    found = {dataclasses.replace(plan, **other).fingerprint for other in others}
+    monkeypatch.setattr(facemeld, "__version__", "0.0.0")
+    assert len(found | {before, plan.fingerprint}) == 5
 
 
 def test_a_model_folder_without_weights_is_refused(

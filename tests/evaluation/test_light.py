@@ -27,7 +27,7 @@ from facemeld.evaluation.judges import load_mobilenet
 from facemeld.evaluation.light import DomainScore, LightScorer, run_light_plan, summary
 from facemeld.evaluation.light_plan import make_light_plan
 from facemeld.evaluation.light_target import LightJudges
-from facemeld.evaluation.unfinished import Unfinished
+from facemeld.evaluation.unfinished import Session, Unfinished
 from facemeld.networks.bundle import load_model
 from facemeld.networks.mobilenet import MobileNetV2Features
 
@@ -134,7 +134,7 @@ def test_the_summary_is_the_mean_over_the_domains() -> None:
         domain="cat", mode="reference", fakes=20, reals=20, distance=4.0, floor=1.0,
         unedited=9.0, covered=0.6, structure=0.5, layout_kept=0.7,
         domain_accuracy=0.9, domain_accuracy_of_real=0.95, likeness=0.1,
-        nearer_to_own=0.8, retrieval=0.75, pose_degrees=None, pairs=(),
+        nearer_to_own=0.8, retrieval=0.75, pose_degrees=None, landmark_shift=0.25, pairs=(),
     )  # fmt: skip
     other = dataclasses.replace(score, domain="dog", distance=6.0, covered=0.2, retrieval=0.25)
     latent = [dataclasses.replace(s, mode="latent", retrieval=None) for s in (score, other)]
@@ -142,7 +142,8 @@ def test_the_summary_is_the_mean_over_the_domains() -> None:
     assert means["reference"] == {
         "distance": 5.0, "floor": 1.0, "unedited": 9.0, "covered": 0.4, "structure": 0.5,
         "layout_kept": 0.7, "domain_accuracy": 0.9, "domain_accuracy_of_real": 0.95,
-        "likeness": 0.1, "nearer_to_own": 0.8, "retrieval": 0.5, "least_covered": 0.2,
+        "likeness": 0.1, "nearer_to_own": 0.8, "retrieval": 0.5, "landmark_shift": 0.25,
+        "least_covered": 0.2,
     }  # fmt: skip
     assert "retrieval" not in means["latent"]
 
@@ -272,7 +273,8 @@ def test_what_was_stopped_goes_on_and_ends_with_the_same_bits(
     networks, weights = load_model(resnet_model), evaluate.keywords["weights_dir"]
     plan = make_light_plan(networks.config, *folders, fakes=20, weights_dir=weights)
     whole = run_light_plan(plan, networks)
-    unfinished, done = Unfinished(plan.fingerprint("its hash")), []
+    unfinished = Unfinished.beside_the_cache(plan.fingerprint("its hash"))
+    done: list[tuple[int, int]] = []
 
     def stop(fakes: int, total: int) -> None:
         if fakes > total / 2:
@@ -280,7 +282,13 @@ def test_what_was_stopped_goes_on_and_ends_with_the_same_bits(
 
     with pytest.raises(KeyboardInterrupt):
         run_light_plan(plan, networks, stop, unfinished)
-    again = run_light_plan(plan, networks, lambda *now: done.append(now), unfinished)
+    (time_file,) = unfinished.names("time-")
+    spent, session = unfinished.get(time_file), Session(unfinished)
+    again = run_light_plan(
+        plan, networks, lambda *now: done.append(now), unfinished, session=session
+    )
+    seconds, parts = session.spent  # of both sessions
+    assert seconds > spent["seconds"] and parts["generator"] > spent["parts"]["generator"] > 0
     assert done[0] == (40, 80) and done[-1] == (80, 80)  # only the second target was made
     assert list(map(dataclasses.asdict, again)) == list(map(dataclasses.asdict, whole))
     assert not unfinished.folder.exists()

@@ -50,7 +50,7 @@ def tiny(generator: str, skips: str, style_encoder: str) -> NetworkConfig:
         mapping_width=8,
         mapping_shared_layers=1,
         mapping_domain_layers=2,
-        feature_size=32,
+        feature_size=64 if generator == "projected" else 32,
         swin=SwinConfig(window_size=4, head_width=4, convolutional_levels=1),
     )
 
@@ -62,6 +62,8 @@ KINDS = [
     ("separable", "additive", "projected"),
     ("swin-encoder", "highpass", "swin"),
     ("swin-unet", "additive", "projected"),
+    ("projected", "additive", "projected"),
+    ("projected", "masked", "resnet"),
 ]
 
 
@@ -72,6 +74,8 @@ def written(config: NetworkConfig, folder: Path, *, half: bool = False) -> Path:
         networks = Networks(config)
         if config.style_encoder == "projected":
             enliven(networks.style_encoder.features)
+        elif config.generator == "projected":
+            enliven(networks.generator.encoder.features)
         for parameter in networks.parameters():  # some start at zero
             parameter.data += 0.02 * torch.randn_like(parameter)
     save_model(networks, folder, card="# random\n", half=half)

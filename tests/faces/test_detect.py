@@ -130,6 +130,19 @@ def test_mistakes_are_told(monkeypatch):
     assert set(FaceFinder("auto").missing) == {"yunet", "anime-cascade"}
 
 
+def test_a_damaged_detector_is_told_not_passed_over(tmp_path):
+    (tmp_path / "yunet_n_320_320.onnx").write_bytes(b"half of it")
+    with pytest.raises(UserError, match="not the published file"):
+        FaceFinder("auto", weights_dir=tmp_path)
+
+
+def test_the_detectors_in_use_are_named(monkeypatch):
+    assert FaceFinder("auto").detectors == ("heads", "cascade of human faces")
+    assert FaceFinder("human").detectors == ("cascade of human faces",)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert FaceFinder("animal").detectors == ("cascade of animal faces",)
+
+
 def test_the_official_layout_is_read_as_data_only(tmp_path):
     points = np.random.default_rng(0).uniform(0, 256, (98, 2))
     np.savez(tmp_path / "celeba_lm_mean.npz", mean=points)

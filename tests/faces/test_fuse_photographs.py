@@ -106,7 +106,7 @@ def test_align_a_folder_by_the_command_line(tmp_path, capsys):
     (tmp_path / "in" / "b.jpg").write_bytes(b"")
     main(["align", str(tmp_path / "in"), str(tmp_path / "out"), "--domain", "human"])
     told = capsys.readouterr()
-    assert told.out.startswith("1 faces in 2 photographs (1 human)")
+    assert told.out.startswith("1 faces (1 human) in 1 photographs of 2 files")
     assert "b.jpg: the picture is empty" in told.err
 
 
@@ -176,6 +176,15 @@ def test_the_official_network_gives_the_masks_if_it_is_there(tmp_path):
     torch.save({"state_dict": official_landmarks.weights()}, tmp_path / "wing.ckpt")
     masks = load_masker(tmp_path)(torch.zeros(1, 3, 64, 64))
     assert masks.shape == (1, 2, 256, 256) and masks.std() > 0.01
+
+
+def test_a_damaged_landmark_network_is_told_not_passed_over(tmp_path):
+    (tmp_path / "openseeface_lm_model0_opt.onnx").write_bytes(b"half of it")
+    with pytest.raises(UserError, match="not the published file"):
+        load_masker(tmp_path)
+    with pytest.raises(UserError, match="no landmark network is at hand") as caught:
+        load_masker(tmp_path / "nowhere")
+    assert "download wing" in caught.value.fix and "download openseeface" in caught.value.fix
 
 
 def test_parts_of_a_face_take_a_look_of_their_own(scene, tmp_path, faces, projected_model):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,6 +168,22 @@ def test_centre_square_cuts_the_long_side_evenly() -> None:
     pixels[:, 10:20] = 200
     seen = np.asarray(centre_square(Image.fromarray(pixels), 5))
     assert seen.shape == (5, 5, 3) and (seen == 200).all()
+
+
+def test_a_square_of_the_wanted_size_is_not_touched() -> None:
+    square = Image.fromarray(pattern(16, 16))
+    assert centre_square(square, 16) is square
+
+
+def test_a_file_that_grows_is_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "growing.png"
+    path.write_bytes(encoded(Image.fromarray(pattern()), "PNG"))
+    real = os.stat(path)
+    shorter = os.stat_result([*real[:6], real.st_size // 2, *real[7:]])
+    monkeypatch.setattr(Path, "stat", lambda self, **_: shorter)
+    assert read_picture(path).size == (24, 16)
 
 
 def test_picture_names() -> None:

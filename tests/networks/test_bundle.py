@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import json
@@ -37,6 +38,7 @@ TINY = NetworkConfig(
     unit_styles=True,
     swin=SwinConfig(window_size=4, head_width=4, convolutional_levels=1),
 )
+PROJECTED = dict(widths=(4, 8, 8), feature_size=64, skip_resolutions=(16,))
 COMBINATIONS = pytest.mark.parametrize(
     ("generator", "skips", "style_encoder", "styled_output"),
     list(itertools.product(GENERATORS, SKIPS, STYLE_ENCODERS, (False, True))),
@@ -60,6 +62,8 @@ def test_round_trip_is_bitwise(tmp_path, generator, skips, style_encoder, styled
         style_encoder_widths=(4, 8) if style_encoder == "swin" else TINY.style_encoder_widths,
         styled_output=styled_output,
     )
+    if generator == "projected":
+        config = dataclasses.replace(config, **PROJECTED)
     networks = randomised(Networks(config))
     save_model(networks, tmp_path / "model", card="# a model\n")
     loaded = load_model(tmp_path / "model")
@@ -89,6 +93,36 @@ def test_half_precision_on_disk_is_single_in_memory(tmp_path):
     assert sizes[0] < 0.7 * sizes[1]
     for name, tensor in load_model(tmp_path / "half").state_dict().items():
         assert torch.equal(tensor, networks.state_dict()[name].half().float()), name
+
+
+def test_projected_networks_share_their_features_in_files_too(tmp_path):
+    parts = dict(generator="projected", style_encoder="projected")
+    networks = randomised(Networks(dataclasses.replace(TINY, **parts, **PROJECTED)))
+    copied = copy.deepcopy(networks)
+    save_model(networks, tmp_path, card="")
+    for one in (networks, copied, load_model(tmp_path)):
+        features = one.style_encoder.features
+        assert one.generator.encoder.features is features
+        assert torch.equal(features.stem.weight, networks.style_encoder.features.stem.weight)
+        names = one.state_dict()
+        assert "style_encoder.features.stem.weight" in names
+        assert not [n for n in names if n.startswith("generator.encoder.features.")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            dict(widths=(4, 8, 8, 8, 8), feature_size=128),
+            "begins at 2 px, but the frozen features' maps have 32, 16, 8, 4 px",
+        ),
+        (dict(skip_resolutions=(32,)), "skips want 32 px"),
+    ],
+)
+def test_maps_that_the_frozen_features_do_not_have(changes, words):
+    given = PROJECTED | dict(generator="projected", skips="additive", feature_size=64) | changes
+    with pytest.raises(UserError, match=words):
+        Networks(dataclasses.replace(TINY, **given))
 
 
 @pytest.mark.parametrize("kind", ["resnet", "projected"])

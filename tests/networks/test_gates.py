@@ -8,6 +8,7 @@ from gates import measure, overfit, real_faces
 
 from facemeld.config import SwinConfig
 from facemeld.config.network import GENERATORS
+from facemeld.data.catalogue import find_weights
 from facemeld.networks.generator import Generator
 
 
@@ -26,7 +27,11 @@ def test_a_generator_passes_every_gate(kind: str) -> None:
         styled_output=True,
         unit_styles=True,
         swin=SwinConfig(window_size=4, convolutional_levels=1),
+        feature_size=64,
     )
+    if kind == "projected":
+        published = torch.load(find_weights("efficientnet-lite0"), weights_only=True)
+        generator.encoder.features.load_published(published)
     faces = real_faces(16)
     styles = overfit(generator, faces, steps=200, learning_rate=4e-3)
     assert measure(generator, faces, styles).missed() == []

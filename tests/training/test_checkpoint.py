@@ -24,7 +24,7 @@ def trained_parts(steps: int) -> Parts:
     network.to(memory_format=torch.channels_last)  # as training does; the optimiser follows
     parts: Parts = {
         "network": network,
-        "optimizer_network": torch.optim.Adam(network.parameters(), lr=0.01, fused=True),
+        "optimizer_network": torch.optim.Adam(network.named_parameters(), lr=0.01, fused=True),
     }
     for _ in range(steps):
         step(parts)
@@ -59,11 +59,23 @@ def test_a_restored_run_goes_on_bitwise(tmp_path: Path) -> None:
     for _ in range(2):
         mine, theirs = checkpoint.flatten(original), checkpoint.flatten(other)
         assert mine.keys() == theirs.keys()
-        assert {"network.1.running_mean", "optimizer_network.0.exp_avg_sq"} < mine.keys()
+        assert {"network.1.running_mean", "optimizer_network.0.weight.exp_avg_sq"} < mine.keys()
         for name in mine:
             assert torch.equal(mine[name], theirs[name]), name
         step(original)
         step(other)
+
+
+def test_the_order_of_the_parameters_does_not_matter(tmp_path: Path) -> None:
+    original, other = trained_parts(3), trained_parts(0)
+    backwards = list(other["network"].named_parameters())[::-1]
+    other["optimizer_network"] = torch.optim.Adam(backwards, lr=0.01, fused=True)
+    checkpoint.restore(other, checkpoint.flatten(original))
+    step(original)
+    step(other)
+    mine, theirs = checkpoint.flatten(original), checkpoint.flatten(other)
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
 def test_an_optimiser_that_never_stepped_is_restored_as_such(tmp_path: Path) -> None:

@@ -17,11 +17,18 @@ from torch import Tensor
 
 from facemeld.config import LossWeights
 from facemeld.data.randomness import random_at
-from facemeld.data.sampling import MOVEMENT, Batch, BatchSampler, as_tensor
+from facemeld.data.sampling import MOVEMENT, RIVALS, Batch, BatchSampler, as_tensor
 from facemeld.data.store import PictureStore
 from facemeld.networks.bundle import Networks, build_discriminator
+from facemeld.networks.points import PointReader
+from facemeld.training.landmarks import Landmarks, Wanted, entropy
 from facemeld.training.lean import LeanRecipe
-from facemeld.training.losses import Movement, geometry_consistency, self_similarity_distance
+from facemeld.training.losses import (
+    Movement,
+    feature_distance,
+    geometry_consistency,
+    self_similarity_distance,
+)
 
 WEIGHTS = LossWeights(
     adversarial=0.7,
@@ -34,18 +41,23 @@ WEIGHTS = LossWeights(
     style_matching=0.6,
     geometry=0.8,
     self_similarity=1.2,
+    perceptual=0.3,
+    landmarks=0.5,
+    likeness=0.2,
 )
 TRAINED = ("generator", "style_encoder", "mapping_network")
 
 
-@pytest.fixture
-def recipe() -> LeanRecipe:
+@pytest.fixture(params=["resnet", "projected"])
+def recipe(request: pytest.FixtureRequest) -> LeanRecipe:
     torch.manual_seed(0)
     random = np.random.default_rng(0)
     coarse = random.integers(0, 256, (2, 6, 4, 4, 3), dtype=np.uint8)
     store = PictureStore(("cat", "dog"), list(coarse.repeat(4, axis=2).repeat(4, axis=3)))
     config = tiny_config("lean")
-    network = dataclasses.replace(config.network, domains=store.domains)
+    network = dataclasses.replace(
+        config.network, domains=store.domains, generator=request.param, feature_size=64
+    )
     config = dataclasses.replace(config, network=network)
     networks, discriminator = Networks(network), build_discriminator(network)
     encoder = networks.style_encoder
@@ -54,10 +66,14 @@ def recipe() -> LeanRecipe:
     with torch.no_grad():
         features = encoder.features(pictures)
         statistics = encoder.statistics(features, pictures)
-        encoder.fit(statistics, torch.tensor([0] * 6 + [1] * 6))
+        labels = torch.tensor([0] * 6 + [1] * 6)
+        encoder.fit(statistics, labels)
         discriminator.set_scale(features)
+        reader = PointReader().requires_grad_(False)
+        points, maps = reader(features)
+    landmarks = Landmarks(reader, points, entropy(maps), labels, 2)
     sampler = BatchSampler(store, sources=4, latent_size=4, seed=0)
-    return LeanRecipe(config, networks, discriminator, encoder, sampler, statistics)
+    return LeanRecipe(config, networks, discriminator, encoder, sampler, statistics, landmarks)
 
 
 def batch_of(recipe: LeanRecipe, *, from_latents: bool) -> Batch:
@@ -98,13 +114,16 @@ def test_the_first_pictures_are_only_rebuilt(recipe: LeanRecipe) -> None:
     batch = batch_of(recipe, from_latents=False)
     phases, numbers = play(recipe, batch, iteration=0)
     ((loss, trained),) = phases
-    assert trained == ("generator", "style_encoder") and list(numbers) == ["generator/warmup"]
-    networks = recipe.networks
+    assert trained == ("generator", "style_encoder")
+    assert list(numbers) == [f"generator/warmup/{n}" for n in ("reconstruction", "perceptual")]
+    networks, features = recipe.networks, recipe.frozen.features
     own = networks.style_encoder.from_statistics(
         recipe.statistics[batch.source_rows], batch.source_domains
     )
     rebuilt = networks.generator(batch.sources, own)
-    torch.testing.assert_close(loss, F.l1_loss(rebuilt, batch.sources))
+    perceptual = feature_distance(features(rebuilt), features(batch.sources))
+    expected = F.l1_loss(rebuilt, batch.sources) + WEIGHTS.perceptual * perceptual
+    torch.testing.assert_close(loss, expected)
 
 
 def test_the_references_are_the_real_batch(recipe: LeanRecipe) -> None:
@@ -141,11 +160,25 @@ def test_the_generator_loss(recipe: LeanRecipe, mode: str, iteration: int) -> No
         expected["features"] = F.l1_loss(
             encoder.standardise(fake_statistics), encoder.standardise(references)
         )
+        random = random_at(0, iteration, RIVALS)
+        rows = torch.stack([recipe.sampler.rows_of_domain(k, random, 15) for k in range(2)])
+        logits = []
+        for fake, own_row, target in zip(fake_statistics, batch.reference_rows, targets):
+            compared = [own_row, *(row for row in rows[target] if row != own_row)]
+            others = encoder.standardise(recipe.statistics[torch.stack(compared)])
+            gaps = (encoder.standardise(fake[None]) - others).abs().mean(dim=1)
+            logits.append((-gaps / 0.05).log_softmax(dim=0)[0])
+        expected["likeness"] = -torch.stack(logits).mean()
     if iteration % 4 == 0:
         rebuilt = networks.generator(batch.sources, own)
         expected["reconstruction"] = F.l1_loss(rebuilt, batch.sources)
+        features = recipe.frozen.features
+        expected["perceptual"] = feature_distance(features(rebuilt), features(batch.sources))
 
     features = recipe.frozen.features
+    wanted = recipe.landmarks.wanted(features(batch.sources), batch.source_domains, batch.targets)
+    wanted = Wanted(*(part.repeat_interleave(2, dim=0) for part in wanted))
+    expected["landmarks"], off = recipe.landmarks.loss(features(fakes), wanted)
     expected["self_similarity"] = self_similarity_distance(
         features(fakes)[1], features(batch.sources)[1].repeat_interleave(2, dim=0)
     )
@@ -156,7 +189,9 @@ def test_the_generator_loss(recipe: LeanRecipe, mode: str, iteration: int) -> No
 
     prefix = f"generator/{mode}/"
     found = {n.removeprefix(prefix): v for n, v in numbers.items() if n.startswith(prefix)}
-    assert found.keys() == expected.keys() | {"content", "correlation", "style_matching"}
+    unchecked = {"content", "correlation", "style_matching"}
+    torch.testing.assert_close(found.pop("landmarks_off"), off.detach())
+    assert found.keys() == expected.keys() | unchecked
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value.detach(), rtol=1e-4, atol=1e-5)
     assert -1 <= found["correlation"] <= 1 and found["content"] >= 0
@@ -171,8 +206,9 @@ def test_terms_of_no_weight_are_not_computed(recipe: LeanRecipe) -> None:
     for _ in recipe.step(batch_of(recipe, from_latents=False), weights, 4, numbers):
         pass
     names = {name.rsplit("/", 1)[1] for name in numbers}
-    optional = {"features", "reconstruction", "style_matching", "geometry", "self_similarity"}
-    assert not names & optional
+    wanted = LossWeights()
+    optional = {f.name for f in dataclasses.fields(wanted) if not getattr(wanted, f.name)}
+    assert not names & optional and "landmarks_off" not in names
 
 
 def test_style_matching_makes_latent_styles_like_encoded_ones(recipe: LeanRecipe) -> None:

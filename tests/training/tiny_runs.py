@@ -13,7 +13,7 @@ from facemeld.config import LossWeights, NetworkConfig, TrainingConfig
 from facemeld.training.checkpoint import newest_valid
 
 ITERATIONS = 6
-RECIPES = ("starganv2", "fast", "lean")
+RECIPES = ("starganv2", "fast", "lean", "lean, projected")
 
 _NETWORK = NetworkConfig(
     image_size=16,
@@ -88,6 +88,12 @@ _CONFIGS = {
         **_SHARED,
     ),
 }
+_CONFIGS["lean, projected"] = dataclasses.replace(
+    _CONFIGS["lean"],
+    network=dataclasses.replace(_PROJECTED, generator="projected", feature_size=128),
+    weights=LossWeights(features=4.0, perceptual=1.0, landmarks=1.0, style_matching=1.0),
+    late_weights=LossWeights(landmarks=2.0, self_similarity=1.0, style_matching=1.0),
+)
 
 
 def tiny_config(recipe: str, data: Path | str = "", **changes) -> TrainingConfig:

@@ -133,6 +133,7 @@ def bench_evaluate(
     protocol: Literal["clean", "starganv2"] = "clean",
     batch_size: int | None = None,
     backend: Literal["auto", "torch", "openvino"] = "auto",
+    only: Literal["distances"] | None = None,
     weights_dir: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -143,13 +144,14 @@ def bench_evaluate(
         protocol: which Inception judges.
         batch_size: sources at a time; by default what an evaluation takes here.
         backend: what computes; by default what an evaluation of many pictures takes here.
+        only: distances leaves out the scores of fusion.
         weights_dir: folder to look in first for published weights.
         json: print as JSON.
     """
     _check_above_zero(batch_size=batch_size)
     from facemeld.evaluation.plan import find_judges
 
-    find_judges(protocol, weights_dir)
+    find_judges(protocol, weights_dir, fusion=only is None)
     from facemeld.evaluation.bench import bench as measure
     from facemeld.training.measure import Cost
 
@@ -158,6 +160,7 @@ def bench_evaluate(
         protocol=protocol,
         batch=batch_size,
         backend=None if backend == "auto" else backend,
+        only=only,
         weights_dir=weights_dir,
     )
     parts = found.pop("milliseconds_by_part")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as json_format
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -63,50 +62,29 @@ def prepare(
         smallest=smallest,
         shards=shards,
     )
-    aligner = None if align is None else _face_aligner(align, size, weights_dir)
+    aligner, detectors = None, ()
+    if align is not None:
+        from facemeld.faces.align import LargestFace
+        from facemeld.faces.detect import own_finder
+
+        finder = own_finder(align, weights_dir)
+        note_missing(finder.missing)
+        aligner, detectors = LargestFace(align, size, weights_dir), finder.detectors
     with Progress("pictures") as progress:
-        done = run(source, out, options, aligner=aligner, processes=processes, progress=progress)
+        done = run(
+            source,
+            out,
+            options,
+            aligner=aligner,
+            detectors=detectors,
+            processes=processes,
+            progress=progress,
+        )
     if json:
         facts = {"out": str(done.out), "kept": done.kept, "left_out": done.reasons}
         print(json_format.dumps(facts, indent=2))
     else:
         _print_prepared(done)
-
-
-def _face_aligner(kind: str, size: int, weights_dir: Path | None) -> FaceAligner:
-    """Says now, and once, which detectors are missing."""
-    from facemeld.faces.detect import FaceFinder
-
-    note_missing(FaceFinder(kind, weights_dir=weights_dir).missing)
-    return FaceAligner(kind, size, weights_dir)
-
-
-@dataclass(frozen=True)
-class FaceAligner:
-    """Makes, in each process, the function that aligns the largest face of a photograph."""
-
-    kind: str
-    size: int
-    weights_dir: Path | None
-
-    def __call__(self):
-        """-> a `facemeld.data.squares.Aligner`"""
-        import cv2
-
-        from facemeld.faces.align import aligned, alignment
-        from facemeld.faces.detect import FaceFinder, select
-
-        cv2.setNumThreads(1)  # the processes are parallel already
-        finder = FaceFinder(self.kind, weights_dir=self.weights_dir)
-
-        def align(photograph):
-            faces = select(finder.find(photograph), "largest")
-            if not faces:
-                return None
-            how = alignment(faces[0], self.size)
-            return aligned(photograph, how), how.matrix
-
-        return align
 
 
 def _print_prepared(done) -> None:
@@ -185,9 +163,11 @@ def _table(rows: list[dict]) -> str:
         size = "unknown" if size is None else f"{size / 1e6:.0f} MB" if size > 1e6 else "< 1 MB"
         partly = f"{row['partial'] / 1e6:.0f} MB are here" if row["partial"] else "not here"
         state = row["path"] or partly
+        remarks = ["needs --accept-licence"] if row["accept"] else []
+        remarks += [] if row["pinned"] else ["SHA-256 recorded at the first download"]
         lines.append(
             f"{row['name']:26} {row['kind']:11} {size:>7}  {row['licence']:24} {state}\n"
-            f"    {row['purpose']}"
+            f"    {row['purpose']}" + (f" [{'; '.join(remarks)}]" if remarks else "")
         )
     lines += ["", "facemeld download NAME fetches one; --json tells more of each"]
     return "\n".join(lines)

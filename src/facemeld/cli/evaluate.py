@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json as json_format
-import os
 import shlex
 import sys
-import time
 from pathlib import Path
 from typing import Literal
 
 from facemeld.cli.app import app
+from facemeld.cli.progress import Progress
 from facemeld.errors import UserError
 
 _ONLY = {
     "fakes": ("light",),
     "outputs": ("clean", "starganv2"),
     "sources": ("clean", "starganv2"),
+    "only": ("clean", "starganv2"),
 }
 """Options that not every protocol has."""
 
@@ -32,6 +32,7 @@ def evaluate(
     outputs: int | None = None,
     sources: int | None = None,
     people: list[str] | None = None,
+    only: Literal["distances"] | None = None,
     seed: int = 0,
     weights_dir: Path | None = None,
     json: bool = False,
@@ -49,6 +50,7 @@ def evaluate(
         outputs: clean and starganv2: fakes for each source, pair and mode; 10 if not given.
         sources: clean and starganv2: at most so many sources a domain; all if not given.
         people: domains of people, whose head pose is compared; by their names if not given.
+        only: clean and starganv2: distances leaves out the scores of fusion, and takes less time.
         seed: of the choice of pictures and of the latent codes.
         weights_dir: folder to look in first for published weights.
         json: print the result as JSON.
@@ -73,8 +75,6 @@ def evaluate(
         if out.exists() and not out.is_dir():
             raise UserError("not a folder", where=str(out), fix="name a folder with --out")
     if protocol == "light":
-        if int(os.environ.get("RANK", 0)):  # one process under torchrun is enough for it
-            return
         held_out, real_folder = find_splits(data, reals)
         result = _light(model, held_out, real_folder, options)
     elif out is None:
@@ -91,12 +91,12 @@ def evaluate(
         _write(result, _command(given), out, json)
     elif out is not None:
         _save_json(result, out)
-        print(out)
+        print(_as_json(result) if json else out)
     else:
         _print(result, json)
 
 
-def _light(model: str, held_out: Path, reals: Path, options: dict) -> dict:
+def _light(model: str, held_out: Path, reals: Path, options: dict) -> dict | None:
     from facemeld.evaluation.light_plan import make_light_plan
     from facemeld.evaluation.plan import hash_model
     from facemeld.networks.model_folder import find_model, read_network_config
@@ -110,23 +110,29 @@ def _light(model: str, held_out: Path, reals: Path, options: dict) -> dict:
     import torch
 
     from facemeld.evaluation import light
-    from facemeld.evaluation.unfinished import Unfinished
+    from facemeld.evaluation.ranks import joined_ranks
+    from facemeld.evaluation.unfinished import Session, Unfinished
     from facemeld.networks.bundle import load_model
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     pictures = sum(map(len, (*plan.held_out.files, *plan.reals.files)))
     print(f"measuring what {pictures} pictures look like", file=sys.stderr)
-    progress, unfinished = _Progress("fakes"), Unfinished(plan.fingerprint(sha256))
-    began = time.monotonic()
-    try:
+    unfinished = Unfinished.beside_the_cache(plan.fingerprint(sha256))
+    with Progress("fakes") as progress, joined_ranks() as ranks:
+        session = Session(unfinished, ranks.rank)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
         networks = load_model(folder, device=device)
-        scores = light.run_light_plan(plan, networks, progress, unfinished)
-    finally:
-        progress.close()
+        scores = light.run_light_plan(plan, networks, progress, unfinished, ranks, session)
+    if scores is None:
+        return None
     result = light.report_of(
         scores, plan, model=folder, sha256=sha256, image_size=config.image_size
     )
-    return result | {"seconds": round(time.monotonic() - began, 1)}
+    seconds, parts = session.spent
+    return result | {
+        "ranks": ranks.size,
+        "seconds": round(seconds / ranks.size, 1),
+        "seconds_by_part": {part: round(s, 1) for part, s in sorted(parts.items())},
+    }
 
 
 def _print(result: dict, as_json: bool) -> None:
@@ -164,17 +170,13 @@ def _full(
     plan = make_plan(protocol, model, data, reals, **options)
     from facemeld.evaluation.run import run_plan
 
-    reals, fakes = _Progress("real pictures"), _Progress("fakes")
+    with Progress("fakes") as fakes, Progress("real pictures") as looked:
 
-    def show(done: int, total: int) -> None:
-        reals.close()
-        fakes(done, total)
+        def show(done: int, total: int) -> None:
+            looked.close()  # two bars at once would overwrite each other
+            fakes(done, total)
 
-    try:
-        return run_plan(plan, out, progress=show, reals_progress=reals)
-    finally:
-        reals.close()
-        fakes.close()
+        return run_plan(plan, out, progress=show, reals_progress=looked)
 
 
 def _write(result: dict, command: str, out: Path, as_json: bool) -> None:
@@ -201,57 +203,3 @@ def _command(options: dict) -> str:
         values = value if isinstance(value, list) else [value]
         parts += [flag] if value is True else [flag, *map(str, values)]
     return shlex.join(parts)
-
-
-class _Progress:
-    """A bar with the time left on a terminal, a line every ten seconds elsewhere."""
-
-    EVERY = 10.0
-
-    def __init__(self, unit: str) -> None:
-        self.unit = unit
-        self.began = self.said = time.monotonic()
-        self.first: int | None = None  # an earlier run may have done some
-        self.bar = None
-
-    def __call__(self, done: int, total: int) -> None:
-        """Told after each piece of work."""
-        if sys.stderr.isatty():
-            self._draw(done, total)
-            return
-        now = time.monotonic()
-        if self.first is None:
-            self.first, self.began = done, now
-        if now - self.said < self.EVERY and done < total:
-            return
-        self.said = now
-        rate = (done - self.first) / max(now - self.began, 1e-9)
-        left = f", about {(total - done) / rate / 60:.1f} min left" if rate > 0 else ""
-        print(f"{done}/{total} {self.unit}{left}", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """Leaves the terminal as it was."""
-        if self.bar:
-            self.bar.stop()
-
-    def _draw(self, done: int, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        if self.bar is None:
-            self.bar = Progress(
-                TextColumn(self.unit),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
-            self.task = self.bar.add_task(self.unit, total=total, completed=done)
-            self.bar.start()
-        self.bar.update(self.task, completed=done)

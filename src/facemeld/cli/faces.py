@@ -24,13 +24,15 @@ def align(
     faces: Literal["largest", "all"] = "largest",
     on_missing: Literal["skip", "centre", "fail"] = "skip",
     layout: Path | None = None,
+    processes: int | None = None,
     weights_dir: Path | None = None,
     json: bool = False,
 ) -> None:
     """Find faces in photographs and bring them to one place, ready to train on or to fuse.
 
     Of a folder, every picture is aligned into the same subfolder of OUT; faces.jsonl there says
-    where each face was, sheet.png shows them. Run again, it goes on where it stopped.
+    where each face was, or why a file gave none, and sheet.png shows them. Run again, it goes on
+    where it stopped.
 
     Args:
         source: photograph, or folder of photographs; never changed.
@@ -40,12 +42,13 @@ def align(
         faces: the largest face of each photograph, or all.
         on_missing: photographs without a face: skip, take the centre, or fail.
         layout: celeba_lm_mean.npz, to align people as the official CelebA-HQ models want them.
+        processes: worker processes for a folder; one a core if not given.
         weights_dir: folder to look in first for the detectors.
         json: print the report as JSON.
     """
-    from facemeld.faces.detect import FaceFinder
-    from facemeld.faces.folder import AlignOptions, align_folder, check_folders
-    from facemeld.images.read import shown
+    from facemeld.cli.progress import Progress
+    from facemeld.faces.detect import own_finder
+    from facemeld.faces.folder import AlignOptions, align_folder
 
     options = AlignOptions(
         kind=domain,
@@ -58,28 +61,37 @@ def align(
     if source.is_file():
         _align_file(source, out, options, weights_dir, json)
         return
-    check_folders(source, out)
-    finder = FaceFinder(domain, weights_dir=weights_dir)
-    note_missing(finder.missing)
-    from facemeld.cli.progress import Progress
-
-    with Progress("photographs") as progress:
-        report = align_folder(source, out, options, finder, progress=progress)
+    note_missing(own_finder(domain, weights_dir).missing)
+    with Progress("files") as progress:
+        report = align_folder(
+            source,
+            out,
+            options,
+            weights_dir=weights_dir,
+            processes=processes,
+            progress=progress,
+        )
     if json:
-        facts = {"out": str(out), "photographs": report.photographs, "faces": report.faces}
-        facts["other_files"] = report.others
-        facts |= {"kinds": dict(report.kinds), "problems": dict(report.problems)}
-        print(json_format.dumps(facts, indent=2))
-        return
+        facts = {"out": str(out), "files": report.files, "photographs": report.photographs}
+        facts |= {"faces": report.faces, "kinds": dict(report.kinds)}
+        print(json_format.dumps(facts | {"problems": dict(report.problems)}, indent=2))
+    else:
+        _print_aligned(report, out)
+
+
+def _print_aligned(report, out: Path) -> None:
+    from facemeld.images.read import shown
+
     for name, problem in report.problems[:_SHOWN_PROBLEMS]:
         print(f"{shown(name)}: {problem}", file=sys.stderr)
     if len(report.problems) > _SHOWN_PROBLEMS:
         more = len(report.problems) - _SHOWN_PROBLEMS
         print(f"… and {more} more, all in faces.jsonl", file=sys.stderr)
-    if report.others:
-        print(f"{report.others} files are no pictures by their names", file=sys.stderr)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.kinds.items()))
-    print(f"{report.faces} faces in {report.photographs} photographs ({kinds or 'none'}) -> {out}")
+    print(
+        f"{report.faces} faces ({kinds or 'none'}) in {report.photographs} photographs "
+        f"of {report.files} files -> {shown(out)}"
+    )
 
 
 def _align_file(source: Path, out: Path, options, weights_dir: Path | None, json: bool) -> None:
@@ -92,8 +104,6 @@ def _align_file(source: Path, out: Path, options, weights_dir: Path | None, json
     from facemeld.images.write import encode_photograph
 
     check_target(out)
-    if out.resolve() == source.resolve():
-        raise UserError("the output is the input", where=shown(out), fix="choose another name")
     finder = FaceFinder(options.kind, weights_dir=weights_dir)
     note_missing(finder.missing)
     target = official_template(Path(options.layout)) if options.layout else None
@@ -101,6 +111,8 @@ def _align_file(source: Path, out: Path, options, weights_dir: Path | None, json
     for picture, how in align_photograph(read_picture(source), options, finder, target):
         number = len(entries) + 1
         path = out if number == 1 else out.with_stem(f"{out.stem}.face{number}")
+        if path.resolve() == source.resolve():
+            raise UserError("the output is the input", where=shown(path), fix="choose another name")
         content = encode_photograph(picture, path.suffix.lower())
         write_whole(path, lambda partial, content=content: partial.write_bytes(content))
         entries.append({"file": str(path)} | entry_of(how))

@@ -27,6 +27,10 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leaves the terminal as it is."""
         if self.bar is not None:
             self.bar.stop()
 

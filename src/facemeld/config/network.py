@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from facemeld.config.checks import check, choice_problems, range_problems, type_problems
 
-GENERATORS = ("resnet", "swin-encoder", "swin-unet")
+GENERATORS = ("resnet", "swin-encoder", "swin-unet", "projected")
 STYLE_ENCODERS = ("resnet", "swin", "projected")
 DISCRIMINATORS = ("resnet", "projected")
 SKIPS = ("none", "additive", "highpass", "masked")
@@ -72,6 +72,9 @@ class NetworkConfig:
     """The paper's w_hpf: larger is weaker."""
     widths: tuple[int, ...] = ()
     """Channels of the generator at each resolution, finest first."""
+    patch_size: int = 1
+    """Side of the squares of pixels that the generator reads and paints at once: its finest
+    resolution is the pictures' divided by this."""
     encoder_blocks: int = 2
     """Residual blocks at the coarsest resolution, before the style."""
     decoder_blocks: int = 2
@@ -119,9 +122,18 @@ class NetworkConfig:
         levels: dict[str, tuple[int, ...]] = {}
         for doublings in range(0 if self.decoder_blocks else 1, len(widths)):
             name = LEVELS[level_of(doublings, len(widths) - 1)]
-            side = self.image_size >> (len(widths) - 1 - doublings)
+            side = self.finest_side >> (len(widths) - 1 - doublings)
             levels[name] = (*levels.get(name, ()), side)
         return levels
+
+    @property
+    def finest_side(self) -> int:
+        """Side of the generator's finest maps."""
+        return self.image_size // self.patch_size
+
+    def feature_sides(self) -> tuple[int, ...]:
+        """Sides of the frozen features' maps, finest first."""
+        return tuple(self.feature_size // stride for stride in (4, 8, 16, 32))
 
     def problems(self) -> list[str]:
         """Every reason why these networks cannot be built, as sentences."""
@@ -158,13 +170,15 @@ class NetworkConfig:
         if self.style_encoder == "projected" and not self.unit_styles:
             found.append("the projected style encoder needs unit_styles = true")
         if not found:
-            found += self._skip_problems() + self._swin_problems()
+            found += self._skip_problems() + self._swin_problems() + self._projected_problems()
         return found
 
     def _size_problems(self) -> list[str]:
         size = self.image_size
         if not 16 <= size <= 1024 or size % 16:
             return [f"image_size is {size}, but must be a multiple of 16 from 16 to 1024"]
+        if self.patch_size not in (1, 2, 4):
+            return [f"patch_size is {self.patch_size}, but must be 1, 2 or 4"]
         found = []
         to_four = [n for n in ("style_encoder", "discriminator") if getattr(self, n) == "resnet"]
         if to_four and size & (size - 1):
@@ -174,18 +188,21 @@ class NetworkConfig:
             )
         for name in ("widths", "style_encoder_widths", "discriminator_widths"):
             down_to_four = name.removesuffix("_widths") in to_four
-            found += _width_problems(name, getattr(self, name), size, down_to_four)
+            side = self.finest_side if name == "widths" else size
+            found += _width_problems(name, getattr(self, name), side, down_to_four)
         return found
 
     def skip_sides(self) -> tuple[int, ...]:
         """Sides of the encoder maps that the skips carry, finest first."""
-        if self.skips == "none":
-            return ()
-        sides = (self.image_size >> level for level in range(len(self._generator_widths()) - 1))
+        sides = self._encoder_sides() if self.skips != "none" else []
         return tuple(s for s in sides if any(r <= s < 2 * r for r in self.skip_resolutions))
 
+    def _encoder_sides(self) -> list[int]:
+        """Sides of the encoder's maps that skips may carry, finest first."""
+        return [self.finest_side >> k for k in range(len(self._generator_widths()) - 1)]
+
     def _generator_widths(self) -> tuple[int, ...]:
-        return self.widths or self._default_widths(swin=self.generator != "resnet")
+        return self.widths or self._default_widths(swin=self.generator.startswith("swin"))
 
     def _swin_style_widths(self) -> tuple[int, ...]:
         """The widths of a Swin style encoder: the generator's, unless given."""
@@ -198,11 +215,12 @@ class NetworkConfig:
 
         Fewer halvings where those would leave half pixels, or Swin stages less than a window.
         """
-        halvings = max(self.image_size.bit_length() - 5, 1) + (self.skips in ("highpass", "masked"))
-        widths = _paper_widths(self.image_size, halvings)
+        side = self.finest_side
+        halvings = max(side.bit_length() - 5, 1) + (self.skips in ("highpass", "masked"))
+        widths = _paper_widths(side, halvings)
         if not swin:
             return widths
-        while len(widths) > 2 and self.image_size >> (len(widths) - 1) < self.swin.window_size:
+        while len(widths) > 2 and side >> (len(widths) - 1) < self.swin.window_size:
             widths = widths[:-1]
         return _whole_heads(widths, self.swin)
 
@@ -210,7 +228,7 @@ class NetworkConfig:
         """Swin stages that windows or heads do not fit."""
         found = []
         parts = {}
-        if self.generator != "resnet":
+        if self.generator.startswith("swin"):
             widths = parts["generator"] = self._generator_widths()
             if not self.encoder_blocks and self.swin.first_level(len(widths)) == len(widths) - 1:
                 found.append(
@@ -221,7 +239,8 @@ class NetworkConfig:
             parts["style encoder"] = self._swin_style_widths()
         for part, channels in parts.items():
             stages = channels[self.swin.first_level(len(channels)) :]
-            coarsest = self.image_size >> (len(channels) - 1)
+            finest = self.finest_side if part == "generator" else self.image_size
+            coarsest = finest >> (len(channels) - 1)
             if coarsest < self.swin.window_size:
                 found.append(
                     f"the {part}'s coarsest map of {coarsest} px is smaller than swin.window_size "
@@ -238,13 +257,27 @@ class NetworkConfig:
     def _skip_problems(self) -> list[str]:
         if self.skips not in SKIPS[1:]:
             return []
-        reachable = [self.image_size >> k for k in range(len(self._generator_widths()) - 1)]
+        reachable = self._encoder_sides()
         if not self.skip_sides():
             return [
                 f"skips = {self.skips} carry nothing: skip_resolutions names none of the encoder's "
                 f"sizes ({', '.join(map(str, reachable))})"
             ]
         return []
+
+    def _projected_problems(self) -> list[str]:
+        """Maps that a projected generator would need and the frozen features do not have."""
+        if self.generator != "projected":
+            return []
+        has = self.feature_sides()
+        told = f"the frozen features' maps have {', '.join(map(str, has))} px"
+        coarsest = self.finest_side >> (len(self._generator_widths()) - 1)
+        found = []
+        if coarsest not in has:
+            found.append(f"the projected generator begins at {coarsest} px, but {told}")
+        if lacking := [side for side in self.skip_sides() if side not in has]:
+            found.append(f"its skips want {', '.join(map(str, lacking))} px, but {told}")
+        return found
 
 
 def level_of(doublings: int, of: int) -> int:

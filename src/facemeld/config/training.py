@@ -13,6 +13,8 @@ PRECISIONS = ("auto", "fp32", "bf16")
 BRANCHES = ("alternate", "both")
 AUGMENTATIONS = ("none", "diffaugment")
 FAST_R1_INTERVAL = 16
+POINTS_FEATURE_SIZE = 128
+"""The feature_size that the reader of landmarks learned with."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,16 @@ class LossWeights:
     """Cycle consistency, L1."""
     reconstruction: float = 0.0
     """Source under its own style against itself, L1 (lean)."""
+    perceptual: float = 0.0
+    """The same in frozen feature maps, L1 in shares of their deviation (lean)."""
+    landmarks: float = 0.0
+    """Eyes and nose where the source's are, in the terms of the target domain (lean)."""
     features: float = 0.0
     """Feature statistics against the reference's, L1 (lean); frozen feature maps against those of
     the teacher's picture, L1 (distil)."""
+    likeness: float = 0.0
+    """Feature statistics nearer to the own reference's than to those of others of its domain,
+    InfoNCE (lean)."""
     pixels: float = 0.0
     """Picture against the teacher's, L1 (distil)."""
     content: float = 0.0
@@ -162,6 +171,10 @@ class TrainingConfig:
         """``r1_interval``, or the recipe's own."""
         return self.r1_interval or (FAST_R1_INTERVAL if self.recipe == "fast" else 1)
 
+    def asks_for(self, loss: str) -> bool:
+        """Whether a loss has a weight at any time of the run."""
+        return any(getattr(w, loss) for w in (self.weights, self.late_weights) if w is not None)
+
     def problems(self) -> list[str]:
         """Every reason why this run cannot start, as sentences."""
         found = self.network.problems()
@@ -230,6 +243,10 @@ class TrainingConfig:
                 found.append("batch_size must be even: the lean recipe uses each source twice")
             if self.batch_size // (max(self.processes, 1) * self.accumulate) < self.cycle_interval:
                 found.append("cycle_interval is larger than the share of a batch")
+            if self.warmup_layers == "outermost" and network.generator == "projected":
+                found.append("warmup_layers = outermost: a projected generator cannot grow")
+            if self.asks_for("landmarks") and network.feature_size != POINTS_FEATURE_SIZE:
+                found.append(f"weights.landmarks need feature_size = {POINTS_FEATURE_SIZE}")
         if self.recipe == "distil" and not self.teacher:
             found.append("the distil recipe needs a teacher")
         if self.teacher and self.recipe != "distil":

@@ -23,7 +23,7 @@ from facemeld.data.store import PictureStore, by_domain, decode
 from facemeld.errors import UserError
 from facemeld.files import write_whole
 
-FORMAT = 1  # of the files, and of how pictures are decoded
+FORMAT = 2  # of the files, and of how pictures are decoded
 CHECKED = 64  # pictures whose sums are compared when a cache is opened
 
 

@@ -18,7 +18,20 @@ from facemeld.data.published import DATA_SETS, WEIGHTS, Published, Weights
 from facemeld.errors import UserError, did_you_mean
 from facemeld.images.read import shown
 
-__all__ = ["DATA_SETS", "WEIGHTS", "Weights", "find_weights", "home", "locate", "look_up"]
+__all__ = [
+    "DATA_SETS",
+    "WEIGHTS",
+    "MissingWeights",
+    "Weights",
+    "find_weights",
+    "home",
+    "locate",
+    "look_up",
+]
+
+
+class MissingWeights(UserError):
+    """Weights are nowhere on this machine; where one can do without them, that is no mistake."""
 
 
 def home() -> Path:
@@ -67,7 +80,8 @@ def find_weights(name: str, weights_dir: str | Path | None = None) -> Path:
         weights_dir: a folder to look in first (at any depth).
 
     Raises:
-        UserError: the file is nowhere, with the command that gets it, or its SHA-256 is wrong.
+        MissingWeights: the file is nowhere, with the command that gets it.
+        UserError: its SHA-256 is wrong.
     """
     if name not in WEIGHTS:
         raise UserError(f"no weights named '{name}'", fix=did_you_mean(name, list(WEIGHTS)))
@@ -75,7 +89,7 @@ def find_weights(name: str, weights_dir: str | Path | None = None) -> Path:
     path = locate(name, weights_dir)
     if path is not None:
         return _verified(path, name)
-    raise UserError(
+    raise MissingWeights(
         f"the {name} weights are not on this machine ({weights.purpose})",
         where=weights.file,
         fix=f"{_commands(name)}, or name their folder with --weights-dir",

@@ -52,6 +52,7 @@ def listing(weights_dir: Path | None = None) -> list[dict]:
                 "size": entry.size,
                 "licence": entry.licence,
                 "terms": entry.terms,
+                "accept": entry.accept,
                 "url": entry.url,
                 "sha256": entry.sha256 or recorded_sha256(place),
                 "pinned": entry.sha256 is not None,

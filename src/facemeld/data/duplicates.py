@@ -24,7 +24,7 @@ MOST_COLOUR = 12.0
 """And by at most so much in their tiny pictures: the mean difference of 8-bit values."""
 
 _SIDE, _LOW, _TINY = 64, 16, 8
-_BLOCK = 1024
+_BLOCK, _TILE = 1024, 4096  # rows, and candidates, that are compared at a time
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def near_duplicates(signatures: Sequence[Signature]) -> dict[int, Copy]:
     if not signatures:
         return {}
     # n 256 of +-1: the product of two rows is 256 minus twice the signs that differ
-    signs = np.where(np.stack([s.signs for s in signatures]), 1, -1).astype(np.float32)
+    signs = np.where(np.stack([s.signs for s in signatures]), np.int8(1), np.int8(-1))
     tiny = np.stack([s.tiny for s in signatures])
     copies: dict[int, Copy] = {}
     stay = np.empty(0, np.intp)
@@ -100,16 +100,21 @@ def near_duplicates(signatures: Sequence[Signature]) -> dict[int, Copy]:
 
 
 def _close(
-    signs: NDArray[np.float32], rows: NDArray[np.intp], candidates: NDArray[np.intp]
+    signs: NDArray[np.int8], rows: NDArray[np.intp], candidates: NDArray[np.intp]
 ) -> list[tuple[int, int, int, bool]]:
     """(row, earlier candidate, signs that differ, mirrored) wherever few enough differ, sorted."""
     found = []
-    for mirrored, flips in ((False, np.float32(1)), (True, _MIRROR)):
-        differ = 128 - (signs[rows] * flips) @ signs[candidates].T / 2
-        for i, j in np.argwhere(differ <= MOST_SIGNS):
-            row, candidate = int(rows[i]), int(candidates[j])
-            if candidate < row:
-                found.append((row, candidate, round(float(differ[i, j])), mirrored))
+    block = signs[rows].astype(np.float32)
+    for start in range(0, len(candidates), _TILE):
+        some = candidates[start : start + _TILE]
+        others = signs[some].astype(np.float32).T
+        for mirrored, flips in ((False, np.float32(1)), (True, _MIRROR)):
+            products = (block * flips) @ others
+            for i, j in np.argwhere(products >= 256 - 2 * MOST_SIGNS):
+                row, candidate = int(rows[i]), int(some[j])
+                if candidate < row:
+                    differ = round((256 - float(products[i, j])) / 2)
+                    found.append((row, candidate, differ, mirrored))
     return sorted(found)
 
 

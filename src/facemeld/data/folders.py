@@ -106,11 +106,16 @@ def subfolders(folder: Path) -> list[str]:
     """Names of the folders in a folder that may be domains, sorted; links are followed."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(
-                entry.name for entry in entries if entry.is_dir() and is_counted(entry.name)
-            )
+            return sorted(e.name for e in entries if is_counted(e.name) and _is_folder(e))
     except OSError as error:
         raise _unreadable(error) from error
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle
+        return False
 
 
 def is_counted(folder_name: str) -> bool:

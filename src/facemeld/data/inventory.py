@@ -47,7 +47,8 @@ def take_inventory(root: Path, domain: str | None = None) -> Inventory:
 
     Args:
         root: a folder with a subfolder for each domain; or, with `domain`, of one domain.
-        domain: the name of the one domain that all files belong to, at whatever depth.
+        domain: the name of the one domain that all files belong to, at whatever depth; empty if
+            domains do not matter.
 
     Raises:
         UserError: no such folder, nothing in it, no subfolders and no `domain`, or the subfolders
@@ -71,6 +72,20 @@ def take_inventory(root: Path, domain: str | None = None) -> Inventory:
         raise UserError("there are no files in this folder", where=shown(root))
     files.sort(key=lambda file: os.fsencode(file.path))
     return Inventory(root, tuple(files), _digest(root, files))
+
+
+def refuse_nesting(inventory: Inventory, out: Path) -> None:
+    """UserError if a result would become part of the input, or the input of the result."""
+    target = out.resolve()
+    roots = [inventory.root, *(inventory.root / domain for domain in inventory.domains)]
+    for root in roots:
+        real = root.resolve()
+        if target == real or real in target.parents or target in real.parents:
+            raise UserError(
+                "the result would lie in the folder of the photographs, or around it",
+                where=shown(out),
+                fix="choose a folder beside it",
+            )
 
 
 def _files(root: Path, folder: Path, domain: str) -> list[SourceFile]:

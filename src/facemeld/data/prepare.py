@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from PIL import Image
 
 from facemeld import __version__
 from facemeld.data.duplicates import MOST_SIGNS, Signature, near_duplicates
-from facemeld.data.inventory import Inventory, take_inventory
+from facemeld.data.inventory import Inventory, refuse_nesting, take_inventory
 from facemeld.data.parallel import in_processes, usable_cores
 from facemeld.data.prepared_folder import (
     DOMAINS,
@@ -100,6 +100,7 @@ def prepare(
     options: PrepareOptions = PrepareOptions(),
     *,
     aligner: AlignerFactory | None = None,
+    detectors: Sequence[str] = (),
     processes: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Prepared:
@@ -114,6 +115,7 @@ def prepare(
         out: a new or empty folder, or one of an earlier run with the same input and options.
         options: see `PrepareOptions`.
         aligner: finds and aligns the face in a photograph; given exactly if `options.align` is.
+        detectors: names of what the aligner finds faces with, since that, too, decides the result.
         processes: worker processes; None: one a core that may be used. Each holds one decoded
             photograph: about 1 GB at most, for the largest with transparency that are allowed.
         progress: called with (files done, files in all).
@@ -129,8 +131,8 @@ def prepare(
     if problems:
         raise UserError("; ".join(problems), where="prepare")
     inventory = take_inventory(source, options.domain)
-    _refuse_nesting(inventory, out)
-    finished = resume(out, _state(inventory, options))
+    refuse_nesting(inventory, out)
+    finished = resume(out, _state(inventory, options, detectors))
     work = out / _WORK
     if finished is not None:
         shutil.rmtree(work, ignore_errors=True)  # of a run that was cut when all was done
@@ -272,27 +274,14 @@ class _Run:
         return read_picture(made if made.is_file() else self._place(record))
 
 
-def _refuse_nesting(inventory: Inventory, out: Path) -> None:
-    """The result must not become part of the input, nor the input of the result."""
-    target = out.resolve()
-    roots = [inventory.root, *(inventory.root / domain for domain in inventory.domains)]
-    for root in roots:
-        real = root.resolve()
-        if target == real or real in target.parents or target in real.parents:
-            raise UserError(
-                "the result would lie in the folder of the photographs, or around it",
-                where=shown(out),
-                fix="choose a folder beside it",
-            )
-
-
-def _state(inventory: Inventory, options: PrepareOptions) -> Record:
+def _state(inventory: Inventory, options: PrepareOptions, detectors: Sequence[str]) -> Record:
     """All that decides the result."""
     return {
         "facemeld": __version__,
         "options": asdict(options),
         "input": {"files": len(inventory.files), "digest": inventory.digest},
         "near_copy": f"at most {MOST_SIGNS} of 255 signs differ",
+        "detectors": list(detectors),
     }
 
 

@@ -65,27 +65,40 @@ def resume(out: Path, state: Record) -> Prepared | None:
     return _check_complete(out, state["input"]["files"])
 
 
+def differences(before: Record, state: Record) -> list[str]:
+    """In what an earlier run differs from one that is to continue it, one phrase each."""
+    options = before["options"]
+    changed = [
+        f"{name} was {options.get(name)}, is {value}"
+        for name, value in state["options"].items()
+        if options.get(name) != value
+    ]
+    if before["input"] != state["input"]:
+        changed.append("the photographs have changed")
+    changed += [
+        f"{name} was {_plain(before.get(name))}, is {_plain(state[name])}"
+        for name in state
+        if name not in ("options", "input") and before.get(name) != state[name]
+    ]
+    return changed
+
+
+def _plain(value: object) -> str:
+    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _check_same(out: Path, state: Record) -> None:
     fix = "choose another folder for the result, or remove this one"
     try:
         before = json.loads((out / OPTIONS).read_text(encoding="utf-8"))
-        options, files = dict(before["options"]), dict(before["input"])
+        before = before | {name: dict(before[name]) for name in ("options", "input")}
     except (OSError, ValueError, TypeError, KeyError):
         raise UserError(
             "this folder is not empty, and not of an earlier run of prepare",
             where=shown(out),
             fix=fix,
         ) from None
-    changed = [
-        f"{name} was {options.get(name)}, is {value}"
-        for name, value in state["options"].items()
-        if options.get(name) != value
-    ]
-    if files != state["input"]:
-        changed.append("the photographs have changed")
-    if before.get("facemeld") != state["facemeld"]:
-        changed.append(f"facemeld was {before.get('facemeld')}, is {state['facemeld']}")
-    if changed:
+    if changed := differences(before, state):
         raise UserError(
             f"this folder is of a run with other input or options: {'; '.join(changed)}",
             where=shown(out),

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from facemeld.data.framing import framed
 from facemeld.data.randomness import random_at
 from facemeld.data.store import PictureStore
 
 # independent random streams of one step
-BATCH, STYLE_MATCHING, AUGMENTATION, MOVEMENT = 0, 1, 3, 4
+BATCH, STYLE_MATCHING, RIVALS, AUGMENTATION, MOVEMENT = range(5)
 AUGMENTED = 6  # sets of pictures that a step may augment: see Batch.uniform
 AUGMENTATION_NUMBERS = 8  # random numbers for the augmentation of one picture
 
@@ -116,14 +116,14 @@ class BatchSampler:
         uniform = random_at(self.seed, step, AUGMENTATION).random(shape, dtype=np.float32)
 
         mine = self.mine
-        drawn = kinds[mine], picks[mine], mirror[mine], boxes[mine]
+        drawn = kinds[mine], picks[mine], boxes[mine], mirror[mine]
         rows = torch.from_numpy((self.first_rows[kinds] + picks)[mine])
         return Batch(
-            sources=as_tensor(self._pixels(*(d[:, 0] for d in drawn)), self.device),
+            sources=self._pictures(*(d[:, :1] for d in drawn)),
             source_domains=torch.from_numpy(source_domains[mine]).to(self.device),
             source_rows=rows[:, 0],
             targets=torch.from_numpy(targets[mine]).to(self.device),
-            references=as_tensor(self._pixels(*(d[:, 1:] for d in drawn)), self.device),
+            references=self._pictures(*(d[:, 1:] for d in drawn)),
             reference_rows=rows[:, 1:].flatten(),
             latents=torch.from_numpy(latents[mine]).flatten(0, 1).to(self.device),
             from_latents=from_latents,
@@ -143,55 +143,36 @@ class BatchSampler:
         return as_tensor(np.stack(pictures), self.device)
 
     def _crop_boxes(self, random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Width, height and centre of each crop as shares of the picture. -> shape + (4,)"""
+        """Left, top, width and height of each crop, in pixels. -> shape + (4,)"""
+        side = self.store.pictures[0].shape[1]
         cropped = random.random(shape) < self.crop_probability
         area = random.uniform(0.8, 1.0, shape)
         ratio = np.exp(random.uniform(np.log(0.9), np.log(1.1), shape))
-        width = np.minimum(np.sqrt(area * ratio), 1.0)
-        height = np.minimum(np.sqrt(area / ratio), 1.0)
-        x = random.uniform(-1, 1, shape) * (1 - width)
-        y = random.uniform(-1, 1, shape) * (1 - height)
-        whole = np.stack([np.ones(shape), np.ones(shape), np.zeros(shape), np.zeros(shape)], -1)
-        return np.where(cropped[..., None], np.stack([width, height, x, y], -1), whole)
+        size = np.minimum(np.stack([np.sqrt(area * ratio), np.sqrt(area / ratio)], -1), 1)
+        middle = np.stack([random.uniform(-1, 1, shape) for _ in range(2)], -1) * (1 - size)
+        # the middle is told as its distance from the picture's, in half pictures
+        first = np.rint((middle + 1 - size) * side / 2)
+        size = np.maximum(np.rint(size * side), 1)
+        boxes = np.concatenate([np.minimum(first, side - size), size], -1)
+        return np.where(cropped[..., None], boxes, [0, 0, side, side]).astype(np.int64)
 
-    def _pixels(
-        self, kinds: np.ndarray, picks: np.ndarray, mirror: np.ndarray, boxes: np.ndarray
+    def _pictures(
+        self, kinds: np.ndarray, picks: np.ndarray, boxes: np.ndarray, mirror: np.ndarray
     ) -> Tensor:
-        """The drawn pictures as bytes, cropped and mirrored. -> B H W 3 uint8"""
-        picked = [self.store.pictures[k][p] for k, p in zip(kinds.ravel(), picks.ravel())]
-        pixels = np.stack(picked)
-        boxes = boxes.reshape(-1, 4)
-        for row in np.flatnonzero((boxes[:, :2] < 1).any(axis=1)):
-            pixels[row] = _crop(torch.from_numpy(pixels[row]), boxes[row])
-        side = pixels.shape[2]
-        lines = pixels.reshape(len(pixels), -1, 3 * side)
-        # as a choice of bytes: to flip groups of three takes ten times as long
-        backwards = np.arange(3 * side).reshape(side, 3)[::-1].ravel()
-        for row in np.flatnonzero(mirror):
-            lines[row] = lines[row].take(backwards, axis=1)
-        return torch.from_numpy(pixels)
+        """The drawn pictures, cropped and mirrored, all on the device. -> B 3 H W in [-1, 1]"""
+        pixels = torch.from_numpy(self._bytes(kinds, picks)).to(self.device)
+        return as_tensor(framed(pixels, boxes.reshape(-1, 4), mirror.ravel()), self.device)
+
+    def _bytes(self, kinds: np.ndarray, picks: np.ndarray) -> np.ndarray:
+        """The drawn pictures as they are stored. -> B H W 3"""
+        return np.stack([self.store.pictures[k][p] for k, p in zip(kinds.ravel(), picks.ravel())])
 
 
 def as_tensor(pictures: np.ndarray | Tensor, device: torch.device | str) -> Tensor:
-    """B H W 3 bytes -> B 3 H W float in [-1, 1], channels-last in memory."""
+    """B H W 3 in [0, 255], bytes or floats -> B 3 H W in [-1, 1], channels-last in memory."""
     pixels = torch.as_tensor(pictures).to(device)
     out = torch.empty(pixels.shape, device=pixels.device)
     at_once = 1 if out.device.type == "cpu" else len(out)  # one fits into a processor's cache
     for part, some in zip(out.split(at_once), pixels.split(at_once)):
         part.copy_(some).div_(127.5).sub_(1)
     return out.permute(0, 3, 1, 2)
-
-
-def _crop(pixels: Tensor, box: np.ndarray) -> Tensor:
-    """Cuts a box out of a picture, by whole pixels, and resizes it to the whole (bilinear).
-
-    In bytes, which on a processor takes a tenth of the time. H W 3 -> H W 3
-    """
-    side = len(pixels)
-    width, height = np.maximum(np.rint(box[:2] * side), 1).astype(int)
-    # the centre is told as its distance from the picture's, in half pictures
-    left, top = np.rint((box[2:] + 1 - box[:2]) * side / 2).astype(int)
-    left, top = min(left, side - width), min(top, side - height)
-    cut = pixels[None, top : top + height, left : left + width].contiguous().permute(0, 3, 1, 2)
-    whole = F.interpolate(cut, size=(side, side), mode="bilinear", antialias=True)
-    return whole[0].permute(1, 2, 0)

@@ -18,7 +18,7 @@ from facemeld.data.shards import ShardPicture
 from facemeld.errors import UserError
 from facemeld.images.read import centre_square, read_picture, shown
 
-MARGIN = 2  # JPEGs are decoded at no less than so many times the size
+_LARGE = 256  # pixels a side, from which on decoding costs more than it is worth
 _MOST_WORKERS = 16  # each may hold one decoded picture of full size
 _AT_ONCE = 512  # decoded pictures that may wait for their turn
 _MOST_LISTED = 10
@@ -67,7 +67,12 @@ def load_pictures(
         next(kept)[:] = picture
 
     counts, skipped = decode(
-        folders, image_size, take, on_unreadable=on_unreadable, workers=workers, progress=progress
+        folders,
+        image_size,
+        take,
+        on_unreadable=on_unreadable,
+        workers=workers,
+        progress=progress,
     )
     return PictureStore(folders.domains, by_domain(pixels, counts), skipped)
 
@@ -83,7 +88,7 @@ def decode(
 ) -> tuple[list[int], tuple[tuple[Path | ShardPicture, str], ...]]:
     """Give each readable picture, H W C in the order of the files, to `take`, in this thread.
 
-    JPEGs are decoded at 1/2, 1/4 or 1/8 where that is no smaller than twice `image_size`.
+    JPEGs are decoded at 1/2, 1/4 or 1/8 where `margin` allows it.
 
     Returns:
         The number of pictures of each domain, and the files skipped with the reasons.
@@ -122,6 +127,15 @@ def decode(
     return counts, tuple(unreadable)
 
 
+def margin(image_size: int) -> int:
+    """At how many times the size JPEGs are decoded at least.
+
+    Twice leaves something to do for antialiasing: 51 dB from decoding them in full. Once is still
+    nearer to that than the official loader's bilinear filter, and takes a third of the time.
+    """
+    return 1 if image_size >= _LARGE else 2
+
+
 def by_domain(pixels: NDArray[np.uint8], counts: list[int]) -> list[NDArray[np.uint8]]:
     """Views of the rows of each domain; rows beyond the counts are left out."""
     ends = np.cumsum(counts)
@@ -136,7 +150,7 @@ def content(file: Path | ShardPicture) -> Path | bytes:
 def _decode(size: int, file: Path | ShardPicture) -> NDArray[np.uint8] | str:
     """The picture of a file, H W C, or why there is none."""
     try:
-        picture = read_picture(content(file), enough=size, margin=MARGIN)
+        picture = read_picture(content(file), enough=size, margin=margin(size))
         return np.asarray(centre_square(picture, size))
     except UserError as error:
         return error.what

@@ -26,6 +26,7 @@ from facemeld.errors import UserError
 from facemeld.images.read import shown
 
 _CHUNK = 1 << 20
+_LONGEST_PATH, _LONGEST_NAME = 2000, 255  # bytes; what file systems take, less the folder's own
 _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -175,9 +176,11 @@ def _safe(name: str, archive: Path) -> Path:
         or "\\" in name
         or ":" in parts[0]
         or any(part in ("", "..") for part in parts)
+        or len(name.encode()) > _LONGEST_PATH
+        or any(len(part.encode()) > _LONGEST_NAME for part in parts)
     )
     if bad:
-        raise _refused(f"it holds the file name {name!a}", archive)
+        raise _refused(f"it holds the file name {name[:_LONGEST_NAME]!a}", archive)
     return Path(*parts)
 
 

@@ -13,10 +13,12 @@ import torch
 from facemeld.evaluation.compiled import WORTH, CompiledGenerator, backend_for
 from facemeld.evaluation.distances import FeatureSet
 from facemeld.evaluation.fusion_scores import DomainClassifier
-from facemeld.evaluation.judges import load_inception, load_lpips, load_mobilenet
-from facemeld.evaluation.pairs import MODES, Domain, Judges, PairScorer
+from facemeld.evaluation.judges import Judges, load_judges
+from facemeld.evaluation.layouts import layouts_of, rows_of_others
+from facemeld.evaluation.pairs import PairScorer
 from facemeld.evaluation.pictures import as_levels
 from facemeld.evaluation.run import fitting_batch
+from facemeld.evaluation.scorer import MODES, Critics
 from facemeld.networks.bundle import load_model
 from facemeld.networks.model_folder import find_model
 
@@ -32,6 +34,7 @@ def bench(
     batch: int | None = None,
     weights_dir: str | Path | None = None,
     backend: str | None = None,
+    only: str | None = None,
 ) -> dict[str, object]:
     """One pair of domains of random pictures, both modes, with the published networks.
 
@@ -43,6 +46,7 @@ def bench(
         batch: sources at a time; by default as in an evaluation.
         weights_dir: where to look first for the judging networks.
         backend: ``torch`` or ``openvino``; by default as in an evaluation of many pictures.
+        only: ``distances`` leaves out the fusion scores.
 
     Returns:
         ``pictures_per_second`` and ``milliseconds_per_picture`` of fakes, ``peak_memory_mb``, and
@@ -52,60 +56,62 @@ def bench(
     networks = load_model(find_model(model), device=device)
     size = networks.config.image_size
     batch = batch or fitting_batch(device, size)
-    kind = "fid" if protocol == "clean" else "torchvision"
-    judges = Judges(
-        load_inception(kind, device, weights_dir)[0],
-        load_lpips(device, weights_dir)[0],
-        light=load_mobilenet(device, weights_dir)[0],
-        head=None,  # its share would depend on which domains are people
-    )
+    # without heads: their share would depend on which domains are people
+    judges = load_judges(protocol, device, weights_dir, fusion=only is None)
     backend = backend or backend_for(device, WORTH)
     generator = None
     if backend == "openvino":
         judges.compile(size)
         generator = CompiledGenerator(networks)
     random = np.random.default_rng(0)
-    domains = []
-    for place, name in enumerate(networks.config.domains[:2]):
-        held_out = random.integers(0, 256, (sources, size, size, 3), np.uint8)
-        pictures = as_levels(held_out, device) / 127.5 - 1
-        labels = torch.full((sources,), place, device=device)
-        with torch.inference_mode():
-            styles = networks.style_encoder(pictures, labels)
-            features = judges.light_features(pictures)
-        reals = FeatureSet(random.random((_REALS, judges.inception.size), np.float32))
-        domains.append(Domain(name, place, place, held_out, styles, features, reals, reals))
-    labels = torch.arange(2, device=device).repeat_interleave(sources)
-    seen = torch.cat([domain.light for domain in domains]).clone()
-    judges.classifier = DomainClassifier(seen, labels, 2)
+    shape = (2, sources, size, size, 3)
+    pictures = random.integers(0, 256, shape, np.uint8)
+    critics = others = None
+    if only is None:
+        critics = _critics(judges, pictures, device)
+        rows = rows_of_others(sources, 2)
+        others = layouts_of(judges.look, {0: (rows, pictures[0][rows])}, device)
     scorer = PairScorer(
         networks,
         judges,
+        critics,
+        others,
         protocol=protocol,
         people=(),
-        outputs=outputs,
+        outputs=2,
         seed=0,
         batch=batch,
         generator=generator,
     )
-    scorer.outputs = 2
-    scorer.score(domains[0], domains[1], 2)  # the first pass allocates and chooses algorithms
+    reals = FeatureSet(random.random((_REALS, judges.inception.size), np.float32))
+    names = networks.config.domains[:2]
+    pair = [scorer.domain(n, i, p, reals) for i, (n, p) in enumerate(zip(names, pictures))]
+    scorer.score(*pair, 2)  # the first pass allocates and chooses algorithms
     scorer.outputs = outputs
-    judges.seconds.clear()
+    scorer.clock.seconds.clear()
     began = time.monotonic()
-    scorer.score(domains[0], domains[1], 2)
+    scorer.score(*pair, 2)
     seconds, fakes = time.monotonic() - began, len(MODES) * sources * outputs
     return {
         "pictures_per_second": fakes / seconds,
         "milliseconds_per_picture": 1000 * seconds / fakes,
         "peak_memory_mb": _peak_memory(device),
-        "milliseconds_by_part": {n: 1000 * s / fakes for n, s in judges.seconds.items()},
+        "milliseconds_by_part": {n: 1000 * s / fakes for n, s in scorer.clock.seconds.items()},
         "fakes": fakes,
         "batch": batch,
         "image_size": size,
         "device": str(device),
         "backend": backend,
+        "only": only,
     }
+
+
+@torch.no_grad()
+def _critics(judges: Judges, pictures: np.ndarray, device: torch.device) -> Critics:
+    """As an evaluation's, with a classifier fitted on these pictures of two domains."""
+    rows = [judges.look(as_levels(p, device) / 127.5 - 1)[0] for p in pictures]
+    labels = torch.arange(2, device=device).repeat_interleave(len(rows[0]))
+    return Critics(judges.look, DomainClassifier(torch.cat(rows), labels, 2))
 
 
 def _peak_memory(device: torch.device) -> float:

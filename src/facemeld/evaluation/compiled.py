@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from facemeld.export.graphs import Encoder, Graph
 from facemeld.networks.bundle import Networks
 from facemeld.networks.generator import Content, Generator
 from facemeld.networks.lpips import LPIPS
+from facemeld.networks.mobilenet import MobileNetV2Features
 from facemeld.networks.winograd import with_winograd
 
 ROWS = 4
@@ -49,7 +51,6 @@ class Compiled:
     def __init__(self, network: nn.Module, *example: Tensor) -> None:
         import openvino
 
-        from facemeld.export.graphs import Graph
         from facemeld.export.onnx import trace
         from facemeld.fusion.graph_backends import compile_openvino
 
@@ -87,6 +88,14 @@ def compiled_maps(lpips: LPIPS, image_size: int) -> Callable[[Tensor], list[Tens
     return Compiled(_Maps(lpips), torch.zeros(1, 3, image_size, image_size))
 
 
+def compiled_layouts(
+    light: MobileNetV2Features, image_size: int
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """``MobileNetV2Features.with_layout`` for pictures of one size."""
+    run = Compiled(_Layouts(light), torch.zeros(1, 3, image_size, image_size))
+    return lambda pictures: tuple(run(pictures))
+
+
 class CompiledGenerator:
     """A generator's two halves. With masks, which few models have, PyTorch decodes."""
 
@@ -96,7 +105,7 @@ class CompiledGenerator:
         with torch.no_grad():
             content = self.generator.encode(pictures)
         style = torch.ones(1, networks.config.style_size)
-        self._encode = Compiled(_Encoder(self.generator), pictures)
+        self._encode = Compiled(Encoder(self.generator), pictures)
         self._decode = Compiled(_Decoder(self.generator), style, content.bottleneck, *content.skips)
 
     def encode(self, pictures: Tensor) -> Content:
@@ -120,17 +129,18 @@ class _Maps(nn.Module):
         return tuple(self.lpips.maps(pictures))
 
 
-class _Encoder(nn.Module):
-    def __init__(self, generator: Generator) -> None:
+class _Layouts(nn.Module):
+    def __init__(self, light: MobileNetV2Features) -> None:
         super().__init__()
-        self.generator = generator
+        self.light = light
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        content = self.generator.encode(pictures)
-        return (content.bottleneck, *content.skips)
+        return self.light.with_layout(pictures)
 
 
 class _Decoder(nn.Module):
+    """One style for all levels, at full strength: less to compute than the exported decoder."""
+
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.generator = generator

@@ -41,25 +41,30 @@ def nearer_to_own(fakes: Tensor, rows: Tensor, references: Tensor) -> Tensor:
     return ((gaps > own).sum(dim=1) / (len(references) - 1)).float()
 
 
-def layout_kept(fakes: Tensor, sources: Tensor, which: Tensor) -> Tensor:
+def layout_of(maps: Tensor) -> Tensor:
+    """Unit vectors of which places of a map resemble which, whatever the colours. B C H W -> B P"""
+    similar = self_similarity(maps).flatten(1)
+    return similar / maps.shape[-2:].numel() ** 0.5
+
+
+def layout_kept(fakes: Tensor, sources: Tensor, others: Tensor, different: Tensor) -> Tensor:
     """How much nearer a fake's layout is to its own source's than to other sources'.
 
-    1 - (distance to the own source) / (mean one to all others): 1 is the source itself, 0 no nearer
-    than to any other. Layouts are compared by their self-similarities, which see no colours.
+    1 - (distance to the own source) / (mean one to the others), distance being 1 - correlation: 1
+    is the source itself, 0 no nearer than to any other.
 
     Args:
-        fakes: B C H W, feature maps of the fakes.
-        sources: B C H W, those of their sources.
-        which: B int64, equal where the source is the same picture.
+        fakes: B P, layouts of the fakes; see ``layout_of``.
+        sources: B P, those of their sources.
+        others: N P, those that are compared with.
+        different: B N bool, whether that one is of another picture than the source.
 
     Returns:
         B; nan where there is no other source.
     """
-    places = fakes.shape[-2] * fakes.shape[-1]
-    alike = self_similarity(fakes).flatten(1) @ self_similarity(sources).flatten(1).T / places
-    other = which[:, None] != which
-    to_others = ((1 - alike) * other).sum(dim=1) / other.sum(dim=1)
-    return 1 - (1 - alike.diagonal()) / to_others
+    to_own = 1 - (fakes * sources).sum(dim=1)
+    to_others = ((1 - fakes @ others.T) * different).sum(dim=1) / different.sum(dim=1)
+    return 1 - to_own / to_others
 
 
 def evenness(steps: Tensor) -> Tensor:

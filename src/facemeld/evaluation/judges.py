@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from facemeld.data.catalogue import WEIGHTS, find_weights
-from facemeld.evaluation.plan import INCEPTION, PERCEPTUAL, first_weights
+from facemeld.evaluation.compiled import Compiled, compiled_layouts, compiled_maps
+from facemeld.evaluation.plan import INCEPTION, INCEPTION_OF, PERCEPTUAL, first_weights
 from facemeld.networks.head_geometry import HeadGeometryNetwork
 from facemeld.networks.inception import InceptionFeatures
 from facemeld.networks.lpips import LPIPS
@@ -16,6 +19,68 @@ from facemeld.networks.mobilenet import MobileNetV2Features
 
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy")
 _ARRAYS = ("_reconstruct", "ndarray", "dtype")
+
+
+class Judges:
+    """Everything that looks at the pictures of ``clean`` and ``starganv2``.
+
+    Args:
+        inception: features of the distances.
+        lpips: of diversity, reconstruction and smoothness.
+        light: features and layouts of the fusion scores; None where only distances are wanted.
+        head: pose and landmarks of people.
+    """
+
+    def __init__(
+        self,
+        inception: InceptionFeatures,
+        lpips: LPIPS,
+        light: MobileNetV2Features | None = None,
+        head: HeadGeometryNetwork | None = None,
+    ) -> None:
+        self.inception, self.lpips, self.light, self.head = inception, lpips, light, head
+        self.inception_features: Callable[[Tensor], Tensor] = inception.features
+        self.maps: Callable[[Tensor], list[Tensor]] = lpips.maps
+        self.look: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+        if light is not None:
+            self.look = light.with_layout
+
+    def compile(self, image_size: int) -> None:
+        """Lets OpenVINO compute what is asked of every fake; pictures have this size."""
+        side = self.inception.input_size
+        run = Compiled(self.inception, torch.zeros(1, 3, side, side))
+        self.inception_features = lambda levels: run(self.inception.prepared(levels))
+        self.maps = compiled_maps(self.lpips, image_size)
+        if self.light is not None:
+            self.look = compiled_layouts(self.light, image_size)
+
+
+def load_judges(
+    protocol: str,
+    device: torch.device | str,
+    weights_dir: str | Path | None = None,
+    *,
+    fusion: bool = True,
+    heads: bool = False,
+) -> Judges:
+    """The judges of ``clean`` or ``starganv2``.
+
+    Args:
+        protocol: which it is.
+        device: where they look at pictures.
+        weights_dir: where to look first for weights.
+        fusion: with those of the fusion scores.
+        heads: and of pose and landmarks of people.
+
+    Raises:
+        UserError: missing weights.
+    """
+    return Judges(
+        load_inception(INCEPTION_OF[protocol], device, weights_dir)[0],
+        load_lpips(device, weights_dir)[0],
+        load_mobilenet(device, weights_dir)[0] if fusion else None,
+        load_head_geometry(device, weights_dir)[0] if fusion and heads else None,
+    )
 
 
 def load_inception(

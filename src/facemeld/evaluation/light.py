@@ -14,7 +14,8 @@ And for every target and every ordered pair:
 - domain accuracy: share of fakes that a classifier of the reals' features takes for the target.
 - nearer to own: how probably a fake is nearer to its own reference than to a random other one of
   its domain; retrieval: how often it is nearer to it than to three others.
-- pose: degrees between the heads of source and fake, between domains of people.
+- pose: degrees between the heads of source and fake, between domains of people; landmarks: how far
+  theirs are apart.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ from facemeld.evaluation.distances import frechet_distance
 from facemeld.evaluation.fusion_scores import DomainClassifier
 from facemeld.evaluation.judges import load_head_geometry, load_mobilenet
 from facemeld.evaluation.light_plan import FAKES, LightPlan, make_light_plan
-from facemeld.evaluation.light_target import MODES, Fakes, FileRows, LightJudges, LightTarget, Rows
-from facemeld.evaluation.unfinished import Unfinished
+from facemeld.evaluation.light_target import Fakes, FileRows, LightJudges, LightTarget, Rows
+from facemeld.evaluation.ranks import ALONE, Ranks
+from facemeld.evaluation.scorer import MODES, Clock
+from facemeld.evaluation.unfinished import NOTHING_KEPT, Session, Unfinished
 from facemeld.fusion.skip_masks import Masker, load_masker
 from facemeld.networks.bundle import Networks
 
@@ -56,7 +59,8 @@ class PairScore:
     nearer_to_own: float | None
     retrieval: float | None
     pose_degrees: float | None
-    """None but between domains of people."""
+    """None but between domains of people; so is the next."""
+    landmark_shift: float | None
     examples: dict = field(repr=False, compare=False)
     """Best and worst fakes; see ``examples.Extremes``."""
 
@@ -82,6 +86,7 @@ class DomainScore:
     nearer_to_own: float | None
     retrieval: float | None
     pose_degrees: float | None
+    landmark_shift: float | None
     pairs: tuple[PairScore, ...]
     """The same by the domain of the source."""
 
@@ -94,6 +99,7 @@ _MEANS = (
     "nearer_to_own",
     "retrieval",
     "pose_degrees",
+    "landmark_shift",
 )
 DISTANCES = ("distance", "floor", "unedited", "covered")
 
@@ -142,15 +148,22 @@ def run_light_plan(
     plan: LightPlan,
     networks: Networks,
     progress: Callable[[int, int], object] = lambda done, total: None,
-    unfinished: Unfinished | None = None,
-) -> list[DomainScore]:
+    unfinished: Unfinished = NOTHING_KEPT,
+    ranks: Ranks = ALONE,
+    session: Session | None = None,
+) -> list[DomainScore] | None:
     """As ``evaluate``, of what was checked already; the model stays on its device.
 
     Args:
         plan: what will be measured.
         networks: the model.
-        progress: called with (fakes done, fakes in all).
+        progress: called with (fakes done, fakes in all) of this process.
         unfinished: where finished targets are kept until all are done.
+        ranks: of processes that share the targets.
+        session: told how long it takes.
+
+    Returns:
+        Every target in both modes; None in processes that do not lead.
 
     Raises:
         UserError: unreadable pictures.
@@ -161,17 +174,21 @@ def run_light_plan(
     masked = networks.config.skips == "masked"
     size = networks.config.image_size
     reals = [FileRows(plan.reals.root, files, size) for files in plan.reals.files]
-    scorer = LightScorer(
-        LightJudges(features, sha256, head, plan.people),
-        load_pictures(plan.held_out, size),
-        reals,
-        fakes=plan.fakes,
-        seed=plan.seed,
-        masker=load_masker(plan.weights_dir) if masked else None,
-    )
-    scores = scorer.score(networks, progress, unfinished)
-    if unfinished is not None:
-        unfinished.clear()
+    session = session or Session(unfinished, ranks.rank)
+    with Clock(session.seconds_by_part)("real features"):
+        scorer = LightScorer(
+            LightJudges(features, sha256, head, plan.people),
+            load_pictures(plan.held_out, size),
+            reals,
+            fakes=plan.fakes,
+            seed=plan.seed,
+            masker=load_masker(plan.weights_dir) if masked else None,
+            ranks=ranks,
+        )
+    scores = scorer.score(networks, progress, unfinished, session)
+    session.finish()
+    ranks.wait()
+    unfinished.clear()
     return scores
 
 
@@ -185,6 +202,7 @@ class LightScorer:
         fakes: a domain and mode.
         seed: of the choice of pictures and of the latent codes.
         masker: of models whose skips are masked.
+        ranks: of processes that share the targets.
     """
 
     def __init__(
@@ -196,15 +214,17 @@ class LightScorer:
         fakes: int,
         seed: int = 0,
         masker: Masker | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         names, own = held_out.domains, held_out.pictures
-        self.masker = masker
+        self.masker, self.ranks = masker, ranks
         self.targets = [
             LightTarget(judges, names, own, reals, index, fakes, seed)
-            for index in range(len(names))
+            for index in ranks.share(list(range(len(names))))
         ]
-        self.total = len(MODES) * fakes * len(names)
-        seen = [torch.from_numpy(target.all_real_features) for target in self.targets]
+        self.total = len(MODES) * fakes * len(self.targets)
+        mine = [(target.index, target.all_real_features) for target in self.targets]
+        seen = [torch.from_numpy(rows) for _, rows in sorted(ranks.gathered(mine), key=_index)]
         labels = torch.arange(len(seen)).repeat_interleave(torch.tensor([len(s) for s in seen]))
         features = torch.cat(seen).to(judges.device)
         self.classifier = DomainClassifier(features, labels.to(judges.device), len(seen))
@@ -213,10 +233,13 @@ class LightScorer:
         self,
         networks: Networks,
         progress: Callable[[int, int], object] = lambda done, total: None,
-        unfinished: Unfinished | None = None,
-    ) -> list[DomainScore]:
+        unfinished: Unfinished = NOTHING_KEPT,
+        session: Session | None = None,
+    ) -> list[DomainScore] | None:
         """Every target in both modes; see ``run_light_plan``."""
-        kept = [unfinished and unfinished.get(target.name) for target in self.targets]
+        session = session or Session(unfinished, self.ranks.rank)
+        clock = Clock(session.seconds_by_part)
+        kept = [unfinished.get(_part(target)) for target in self.targets]
         done = sum(score["fakes"] for rows in kept for score in rows or ())
         progress(done, self.total)
 
@@ -225,17 +248,27 @@ class LightScorer:
             done += fakes
             progress(done, self.total)
 
-        scores = []
+        mine = []
         for target, rows in zip(self.targets, kept, strict=True):
             if rows is None:
-                found = target.judge(networks, self.classifier, self.masker, advance)
-                mine = [score_of(target, mode, found[mode], self.classifier) for mode in MODES]
-                if unfinished is not None:
-                    unfinished.put(target.name, [dataclasses.asdict(score) for score in mine])
+                found = target.judge(networks, self.classifier, self.masker, advance, clock)
+                with clock("distances"):
+                    scores = [score_of(target, m, found[m], self.classifier) for m in MODES]
+                unfinished.put(_part(target), [dataclasses.asdict(score) for score in scores])
+                session.keep()
             else:
-                mine = [_restored(row) for row in rows]
-            scores += mine
-        return scores
+                scores = [_restored(row) for row in rows]
+            mine.append((target.index, scores))
+        everyones = sorted(self.ranks.gathered(mine), key=_index)
+        return [s for _, scores in everyones for s in scores] if self.ranks.leads else None
+
+
+def _part(target: LightTarget) -> str:
+    return f"target-{target.name}"
+
+
+def _index(entry: tuple[int, object]) -> int:
+    return entry[0]
 
 
 def _restored(row: dict) -> DomainScore:

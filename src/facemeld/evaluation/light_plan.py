@@ -12,10 +12,18 @@ from facemeld.config import NetworkConfig
 from facemeld.data.catalogue import WEIGHTS, find_weights, locate
 from facemeld.data.folders import DomainFolders
 from facemeld.errors import UserError
-from facemeld.evaluation.plan import check_masks, hash_pictures, people_among, scan_both
+from facemeld.evaluation.plan import (
+    check_masks,
+    check_weights_dir,
+    hash_pictures,
+    people_among,
+    scan_both,
+)
 
 FAKES = 500
 """A domain and mode."""
+FORMAT = 2
+"""Of what is kept of an evaluation that was stopped."""
 FEWEST = 20
 """Fakes, and real pictures in each half."""
 
@@ -42,7 +50,7 @@ class LightPlan:
         """The same for two evaluations that give the same numbers."""
         judges = [WEIGHTS[name].sha256 for name in ("mobilenet-v2", "head-pose")]
         parts = [model_sha256, self.hashes, self.fakes, self.seed, self.people, judges]
-        text = json.dumps([facemeld.__version__, *parts], sort_keys=True)
+        text = json.dumps([facemeld.__version__, FORMAT, *parts], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -76,6 +84,7 @@ def make_light_plan(
         raise UserError(f"fakes is {fakes}, but must be at least {FEWEST}", where="--fakes")
     if seed < 0:
         raise UserError(f"seed is {seed}, but must not be negative", where="--seed")
+    check_weights_dir(weights_dir)
     sources, real_folders = scan_both(Path(held_out), Path(reals), config.domains)
     check_light_counts(sources, real_folders)
     find_weights("mobilenet-v2", weights_dir)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -19,20 +19,22 @@ from facemeld.data.sampling import as_tensor
 from facemeld.data.store import load_pictures
 from facemeld.evaluation.cache import cached_features
 from facemeld.evaluation.distances import frechet_distance
-from facemeld.evaluation.examples import Extremes
-from facemeld.evaluation.fusion_scores import (
-    DomainClassifier,
-    layout_kept,
-    likeness,
-    nearer_to_own,
-    structure_kept,
+from facemeld.evaluation.fusion_scores import DomainClassifier
+from facemeld.evaluation.pictures import saved_levels
+from facemeld.evaluation.scorer import (
+    MODES,
+    Clock,
+    Collected,
+    Critics,
+    References,
+    look_at_sources,
+    score_fakes,
 )
 from facemeld.fusion.skip_masks import Masker
 from facemeld.networks.bundle import Networks
-from facemeld.networks.head_geometry import HeadGeometryNetwork, angle_between
+from facemeld.networks.head_geometry import HeadGeometryNetwork
 from facemeld.networks.mobilenet import MobileNetV2Features
 
-MODES = ("reference", "latent")
 BATCH = 16  # larger ones leave a processor's caches, and cost it page faults
 RIVALS = 3
 
@@ -70,7 +72,7 @@ class LightJudges:
     sha256: str
     """Of the weights of ``features``."""
     head: HeadGeometryNetwork | None = None
-    """Measures head pose between domains of people."""
+    """Measures head pose and landmarks between domains of people."""
     people: tuple[str, ...] = ()
 
     @property
@@ -157,6 +159,7 @@ class LightTarget:
         classifier: DomainClassifier,
         masker: Masker | None,
         progress: Callable[[int], object],
+        clock: Clock | None = None,
     ) -> dict[str, Fakes]:
         """The fakes of both modes; every source is encoded once.
 
@@ -165,43 +168,46 @@ class LightTarget:
             classifier: of the domains.
             masker: of models whose skips are masked.
             progress: called with the number of fakes done since the last call.
+            clock: told where the time goes.
+
+        Raises:
+            UserError: results that are not finite.
         """
+        judges, clock = self.judges, clock or Clock()
         label = networks.config.domains.index(self.name)
         codes = self._latent_codes(networks.config.latent_size)
-        found = {mode: _Collected() for mode in MODES}
+        own = torch.from_numpy(self.own_features).to(judges.device)
+        head = judges.head if self.name in judges.people else None
+        critics = Critics(judges.features.with_layout, classifier, head)
+        found = {mode: Collected() for mode in MODES}
         for start in range(0, len(self.sources), BATCH):
             rows = slice(start, start + BATCH)
-            shown = self._source_pictures(rows)
-            references = self.own[self.references[rows]]
-            sources = as_tensor(shown, self.judges.device)
-            labels = torch.full((len(sources),), label, device=self.judges.device)
-            content = networks.generator.encode(sources)
-            masks = None if masker is None else masker(sources)
-            layouts = self.judges.features.with_layout(sources)[1]
-            styles = {
-                "reference": networks.style_encoder(
-                    as_tensor(references, self.judges.device), labels
-                ),
-                "latent": networks.mapping_network(codes[rows], labels),
-            }
-            for mode, style in styles.items():
-                fakes = networks.generator.decode(content, style, masks)
-                features, fake_layouts = self.judges.features.with_layout(fakes)
-                scores = self._scores(mode, rows, sources, fakes, features, classifier)
-                scores["layout_kept"] = layout_kept(
-                    fake_layouts, layouts, self._source_numbers(rows)
+            shown = [self._source_pictures(rows), self.own[self.references[rows]]]
+            pictures, references = (as_tensor(p, judges.device) for p in shown)
+            labels = torch.full((len(pictures),), label, device=judges.device)
+            with clock("generator"):
+                content = networks.generator.encode(pictures)
+                masks = None if masker is None else masker(pictures)
+                styles = {
+                    "reference": networks.style_encoder(references, labels),
+                    "latent": networks.mapping_network(codes[rows], labels),
+                }
+            with clock("fusion scores"):
+                sources = look_at_sources(
+                    critics, pictures, self._source_numbers(rows), people=self._people(rows)
                 )
-                found[mode].add(features, scores)
-                beside = references if mode == "reference" else None
-                for place in np.unique(self.sources[rows]):
-                    which = np.flatnonzero(self.sources[rows] == place)
-                    found[mode].extremes.setdefault(place, Extremes()).add(
-                        {name: values[which] for name, values in scores.items()},
-                        fakes[which],
-                        shown[which],
-                        None if beside is None else beside[which],
-                    )
-                progress(len(sources))
+            for mode in MODES:
+                with clock("generator"):
+                    made = networks.generator.decode(content, styles[mode], masks)
+                    fakes = saved_levels(made, self.name) / 127.5 - 1
+                with clock("fusion scores"):
+                    chosen = torch.from_numpy(self.references[rows]).to(judges.device)
+                    followed = References(own, chosen) if mode == "reference" else None
+                    features, scores = score_fakes(critics, fakes, sources, self.index, followed)
+                    found[mode].keep("features", features.cpu().numpy())
+                    beside = shown if followed else shown[:1]
+                    found[mode].add(scores, fakes, beside, self.sources[rows])
+                progress(len(fakes))
         return {mode: self._together(mode, found[mode]) for mode in MODES}
 
     def accuracy_of_real(self, classifier: DomainClassifier) -> float:
@@ -210,44 +216,15 @@ class LightTarget:
         taken = classifier.probabilities(features).argmax(dim=1)
         return float((taken == self.index).float().mean())
 
-    def _scores(
-        self,
-        mode: str,
-        rows: slice,
-        sources: Tensor,
-        fakes: Tensor,
-        features: Tensor,
-        classifier: DomainClassifier,
-    ) -> dict[str, Tensor]:
-        certain = classifier.probabilities(features)
-        found = {
-            "structure": structure_kept(fakes, sources),
-            "domain_probability": certain[:, self.index],
-            "domain_accuracy": (certain.argmax(dim=1) == self.index).float(),
-        }
-        if mode == "reference":
-            own = torch.from_numpy(self.own_features).to(features)
-            references = torch.from_numpy(self.references[rows]).to(features.device)
-            found["likeness"] = likeness(features, references, own)
-            found["nearer_to_own"] = nearer_to_own(features, references, own)
-        if self.judges.head is not None and self.name in self.judges.people:
-            found["pose_degrees"] = self._turned(rows, sources, fakes)
-        return found
+    def _people(self, rows: slice) -> Tensor:
+        """Which sources are people. -> B bool"""
+        places = [place for place, name in enumerate(self.domains) if name in self.judges.people]
+        return torch.from_numpy(np.isin(self.sources[rows], places)).to(self.judges.device)
 
-    def _turned(self, rows: slice, sources: Tensor, fakes: Tensor) -> Tensor:
-        """Degrees between the heads of sources and fakes; nan where a source is no person. -> B"""
-        names = [self.domains[place] for place in self.sources[rows]]
-        person = torch.tensor([name in self.judges.people for name in names])
-        degrees = torch.full((len(names),), torch.nan)
-        if person.any():
-            which = person.to(sources.device)
-            before, after = (self.judges.head(x[which].clamp(-1, 1)) for x in (sources, fakes))
-            degrees[person] = angle_between(before.rotation, after.rotation).float().cpu()
-        return degrees
-
-    def _together(self, mode: str, found: _Collected) -> Fakes:
-        features = torch.cat(found.features).numpy()
-        scores = {name: torch.cat(parts).double().numpy() for name, parts in found.scores.items()}
+    def _together(self, mode: str, found: Collected) -> Fakes:
+        whole = found.whole()
+        features = whole.pop("features")
+        scores = {name: values.astype(np.float64) for name, values in whole.items()}
         if mode == "reference":
             scores["retrieval"] = self._retrieval(features)
         examples = {place: extremes.packed() for place, extremes in found.extremes.items()}
@@ -280,18 +257,3 @@ class LightTarget:
         """N H W 3"""
         chosen = zip(self.sources[rows], self.rows[rows], strict=True)
         return np.stack([self.held_out[place][row] for place, row in chosen])
-
-
-@dataclass
-class _Collected:
-    """Of the fakes of one mode, batch by batch."""
-
-    features: list[Tensor] = field(default_factory=list)
-    scores: dict[str, list[Tensor]] = field(default_factory=dict)
-    extremes: dict[int, Extremes] = field(default_factory=dict)
-    """By the domain of the source."""
-
-    def add(self, features: Tensor, scores: dict[str, Tensor]) -> None:
-        self.features.append(features.cpu())
-        for name, values in scores.items():
-            self.scores.setdefault(name, []).append(values.cpu())

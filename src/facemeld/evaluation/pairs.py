@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,73 +12,41 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facemeld.data.randomness import random_at
-from facemeld.errors import UserError
-from facemeld.evaluation.compiled import Compiled, CompiledGenerator, compiled_maps
+from facemeld.evaluation.compiled import CompiledGenerator
 from facemeld.evaluation.distances import (
     FeatureSet,
     density_and_coverage,
     frechet_distance,
     kernel_distance,
 )
-from facemeld.evaluation.examples import Extremes
-from facemeld.evaluation.fusion_scores import (
-    DomainClassifier,
-    evenness,
-    likeness,
-    nearer_to_own,
-    structure_kept,
+from facemeld.evaluation.examples import extremes_of
+from facemeld.evaluation.fusion_scores import evenness
+from facemeld.evaluation.judges import Judges
+from facemeld.evaluation.layouts import Layouts, numbers_of
+from facemeld.evaluation.pictures import as_levels, quantised, saved_levels
+from facemeld.evaluation.scorer import (
+    MODES,
+    Clock,
+    Collected,
+    Critics,
+    References,
+    Sources,
+    look_at_sources,
+    score_fakes,
 )
-from facemeld.evaluation.pictures import as_levels, quantised
+from facemeld.evaluation.unfinished import NOTHING_KEPT, Unfinished
 from facemeld.fusion.skip_masks import Masker
 from facemeld.networks.bundle import Networks
-from facemeld.networks.head_geometry import HeadGeometryNetwork, angle_between, landmark_shift
-from facemeld.networks.inception import InceptionFeatures
 from facemeld.networks.layers import unit_rms
-from facemeld.networks.lpips import LPIPS, GroupDistance, distance
-from facemeld.networks.mobilenet import MobileNetV2Features
+from facemeld.networks.lpips import GroupDistance, distance
 
-MODES = ("latent", "reference")
 MOST_NEIGHBOURS = 5000
 """Kernel and neighbourhood scores look at no more fakes or reals than that."""
 PATHS, STEPS = 8, 8
-"""Interpolation paths a pair, and steps of each."""
-_LATENTS, _REFERENCES, _SUBSETS = 10, 11, 12  # streams of random_at
-
-
-@dataclass
-class Judges:
-    """Everything that looks at the pictures."""
-
-    inception: InceptionFeatures
-    lpips: LPIPS
-    light: MobileNetV2Features
-    head: HeadGeometryNetwork | None
-    classifier: DomainClassifier | None = None
-    """Fitted on real pictures once their light features are known."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Where the time goes."""
-
-    def __post_init__(self) -> None:
-        self.inception_features: Callable[[Tensor], Tensor] = self.inception.features
-        self.light_features: Callable[[Tensor], Tensor] = self.light
-        self.maps: Callable[[Tensor], list[Tensor]] = self.lpips.maps
-
-    def compile(self, image_size: int) -> None:
-        """Lets OpenVINO compute what is asked of every fake; pictures have this size."""
-        side = self.inception.input_size
-        run = Compiled(self.inception, torch.zeros(1, 3, side, side))
-        self.inception_features = lambda levels: run(self.inception.prepared(levels))
-        self.light_features = Compiled(self.light, torch.zeros(1, 3, image_size, image_size))
-        self.maps = compiled_maps(self.lpips, image_size)
-
-    @contextmanager
-    def clock(self, part: str) -> Iterator[None]:
-        """Adds the time spent inside to this part."""
-        began = time.monotonic()
-        yield
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - began
+"""Interpolation paths a pair, and steps of each; few sources have a path for every eight."""
+KEPT = 32
+"""Sources whose fakes are judged before they are kept."""
+_LATENTS, _REFERENCES, _SUBSETS, _REALS = 10, 11, 12, 13  # streams of random_at
 
 
 @dataclass(frozen=True)
@@ -95,26 +62,27 @@ class Domain:
     """N H W 3: sources of the pairs that leave it, references of those that come to it."""
     styles: Tensor
     """N S: styles of ``held_out``."""
-    light: Tensor
-    """N F: light features of ``held_out``."""
+    light: Tensor | None
+    """N F: light features of ``held_out``; None where fusion is not scored."""
     reals: FeatureSet
     near: FeatureSet
     """``reals``, or some of them where they are more than MOST_NEIGHBOURS."""
 
 
-@dataclass
-class _Collected:
-    """Scores of the fakes of one mode."""
+@dataclass(frozen=True)
+class _Pair:
+    """What its fakes are made from."""
 
-    inception: list[Tensor] = field(default_factory=list)
-    """Features of the fakes, source by source."""
-    per_fake: dict[str, list[Tensor]] = field(default_factory=dict)
-    diversity: list[Tensor] = field(default_factory=list)
-    extremes: Extremes = field(default_factory=Extremes)
-
-    def add(self, scores: dict[str, Tensor]) -> None:
-        for name, values in scores.items():
-            self.per_fake.setdefault(name, []).append(values.cpu())
+    source: Domain
+    target: Domain
+    step: int
+    """Of the streams of random numbers."""
+    styles: dict[str, Tensor]
+    """Of each mode, N outputs S."""
+    rows: NDArray[np.int64]
+    """N outputs: the reference of each style."""
+    others: Layouts | None
+    """What the layouts of sources are compared with."""
 
 
 class PairScorer:
@@ -123,6 +91,8 @@ class PairScorer:
     Args:
         networks: the model, in eval mode.
         judges: see Judges.
+        critics: of fusion; None where only distances are wanted.
+        others: of fusion: layouts of some pictures of all domains; see ``layouts``.
         protocol: ``clean`` or ``starganv2``.
         people: domains of people.
         outputs: fakes a source and mode.
@@ -130,6 +100,7 @@ class PairScorer:
         batch: sources at a time.
         masker: of models whose skips are masked.
         generator: the model's, where OpenVINO runs it.
+        clock: told where the time goes.
         progress: called with the number of fakes done since the last call.
     """
 
@@ -137,6 +108,8 @@ class PairScorer:
         self,
         networks: Networks,
         judges: Judges,
+        critics: Critics | None = None,
+        others: Layouts | None = None,
         *,
         protocol: str,
         people: tuple[str, ...],
@@ -145,69 +118,89 @@ class PairScorer:
         batch: int,
         masker: Masker | None = None,
         generator: CompiledGenerator | None = None,
+        clock: Clock | None = None,
         progress: Callable[[int], object] = lambda fakes: None,
     ) -> None:
         self.generator = generator or networks.generator
-        self.networks, self.judges = networks, judges
+        self.networks, self.judges, self.critics, self.others = networks, judges, critics, others
         self.protocol, self.people = protocol, people
         self.outputs, self.seed, self.batch = outputs, seed, batch
-        self.masker, self.progress = masker, progress
+        self.masker, self.progress, self.clock = masker, progress, clock or Clock()
         self.device = next(networks.parameters()).device
 
     @torch.inference_mode()
-    def score(self, source: Domain, target: Domain, count: int) -> list[dict]:
+    def domain(
+        self, name: str, place: int, held_out: NDArray[np.uint8], reals: FeatureSet
+    ) -> Domain:
+        """What all pairs with a domain share: styles and features of its held-out pictures."""
+        label = self.networks.config.domains.index(name)
+        styles, light = [], []
+        for levels in self._batches(held_out):
+            pictures = levels / 127.5 - 1
+            labels = torch.full((len(pictures),), label, device=self.device)
+            with self.clock("style encoder"):
+                styles.append(self.networks.style_encoder(pictures, labels))
+            if self.critics:
+                with self.clock("fusion scores"):
+                    light.append(self.critics.look(pictures)[0])
+        return Domain(
+            name,
+            label,
+            place,
+            held_out,
+            styles=torch.cat(styles),
+            light=torch.cat(light) if light else None,
+            reals=reals,
+            near=reals.some(MOST_NEIGHBOURS, random_at(self.seed, place, _REALS)),
+        )
+
+    @torch.inference_mode()
+    def score(
+        self,
+        source: Domain,
+        target: Domain,
+        count: int,
+        kept: Unfinished = NOTHING_KEPT,
+        told: Callable[[], object] = lambda: None,
+    ) -> list[dict]:
         """Scores of both modes, JSON-able.
 
         Args:
             source: whose held-out pictures are changed.
             target: what they are changed into.
             count: number of domains in the data.
+            kept: where the fakes' scores are kept, some sources at a time, and looked for first.
+            told: called after each part that was put there.
         """
-        step = source.place * count + target.place
-        styles, rows = self._styles(source, target, step)
-        heads = source.name in self.people and target.name in self.people
-        found = {mode: _Collected() for mode in MODES}
-        for start in range(0, len(source.held_out), self.batch):
-            part = slice(start, start + self.batch)
-            levels = as_levels(source.held_out[part], self.device)
-            pictures = levels / 127.5 - 1
-            with self.judges.clock("generator"):
-                content, masks = self.generator.encode(pictures), self._masks(pictures)
-            geometry = self.judges.head(pictures) if heads else None
-            for mode in MODES:
-                group, features = GroupDistance(), []
-                for output in range(self.outputs):
-                    with self.judges.clock("generator"):
-                        style = styles[mode][part, output]
-                        fakes = self.generator.decode(content, style, masks)
-                    chosen = rows[part, output] if mode == "reference" else None
-                    scores = self._judge(fakes, pictures, target, chosen, group, features)
-                    if geometry is not None:
-                        scores |= self._heads(geometry, fakes)
-                    found[mode].add(scores)
-                    shown = None if chosen is None else target.held_out[chosen]
-                    found[mode].extremes.add(scores, fakes, source.held_out[part], shown)
-                found[mode].inception.append(torch.stack(features, dim=1).flatten(0, 1))
-                found[mode].diversity.append(group.mean().cpu())
-                self.progress(len(pictures) * self.outputs)
-        with self.judges.clock("smoothness"):
-            paths = {m: self._paths(source, styles[m]) for m in MODES}
-        return [self._summary(source, target, m, found[m], paths[m], step) for m in MODES]
+        pair = self._pair(source, target, count)
+        name, parts, start = pair_name(source.place, target.place), [], 0
+        stops = dict(kept_fakes(kept, name))
+        while start < len(source.held_out):
+            stop = stops.get(start, min(start + max(KEPT, self.batch), len(source.held_out)))
+            part = f"{name}-{start:06d}-{stop:06d}"
+            found = kept.get_arrays(part)
+            if found is None:
+                found = self._fakes(pair, start, stop)
+                kept.put_arrays(part, found)
+                told()
+            parts.append(found)
+            start = stop
+        return [self._summary(pair, mode, parts) for mode in MODES]
 
     @torch.inference_mode()
     def reconstruction(self, domain: Domain) -> dict:
         """What is left of the held-out pictures of a domain under their own styles."""
-        gaps, light = [], []
+        gaps = []
         for start in range(0, len(domain.held_out), self.batch):
             part = slice(start, start + self.batch)
             pictures = as_levels(domain.held_out[part], self.device) / 127.5 - 1
-            masks = self._masks(pictures)
-            content = self.generator.encode(pictures)
-            rebuilt = self.generator.decode(content, domain.styles[part], masks)
-            shown = quantised(rebuilt) / 127.5 - 1
-            gaps.append(distance(self.judges.maps(shown), self.judges.maps(pictures)).cpu())
-            light.append(domain.light[part])
-        certain = self.judges.classifier.probabilities(torch.cat(light))
+            with self.clock("generator"):
+                content, masks = self.generator.encode(pictures), self._masks(pictures)
+                rebuilt = self.generator.decode(content, domain.styles[part], masks)
+            with self.clock("lpips"):
+                maps = [self.judges.maps(x) for x in (quantised(rebuilt) / 127.5 - 1, pictures)]
+                gaps.append(distance(*maps).cpu())
+        certain = self.critics.classifier.probabilities(domain.light)
         return {
             "domain": domain.name,
             "held_out": len(domain.held_out),
@@ -218,14 +211,13 @@ class PairScorer:
             ),
         }
 
-    def _styles(
-        self, source: Domain, target: Domain, step: int
-    ) -> tuple[dict[str, Tensor], NDArray[np.int64]]:
-        """Styles of each mode, N outputs S, and which reference each of the second was made from.
+    def _pair(self, source: Domain, target: Domain, count: int) -> _Pair:
+        """Styles and references of all its fakes.
 
         References come without replacement until all were used, then shuffled anew, as the
         official loader gives them.
         """
+        step = source.place * count + target.place
         size, outputs = len(source.held_out), self.outputs
         random = random_at(self.seed, step, _LATENTS)
         latents = random.standard_normal(
@@ -238,60 +230,85 @@ class PairScorer:
         shuffles = [random.permutation(pool) for _ in range(-(-size * outputs // pool))]
         rows = np.concatenate(shuffles)[: size * outputs].reshape(outputs, size).T
         encoded = target.styles[torch.from_numpy(rows.copy()).to(self.device)]
-        return {"latent": mapped.view(size, outputs, -1), "reference": encoded}, rows
+        styles = {"latent": mapped.view(size, outputs, -1), "reference": encoded}
+        others = self.others and self.others.without(target.place)
+        return _Pair(source, target, step, styles, rows, others)
 
-    def _judge(
-        self,
-        fakes: Tensor,
-        sources: Tensor,
-        target: Domain,
-        chosen: NDArray[np.int64] | None,
-        group: GroupDistance,
-        features: list[Tensor],
-    ) -> dict[str, Tensor]:
-        """Scores of each fake; what is compared later goes into ``group`` and ``features``."""
-        judges = self.judges
-        if not torch.isfinite(fakes).all():
-            raise UserError(
-                f"the model makes values that are not finite ({target.name})",
-                fix="a run that diverged has no scores; evaluate an earlier checkpoint",
-            )
-        levels = quantised(fakes)
+    def _fakes(self, pair: _Pair, start: int, stop: int) -> dict[str, NDArray]:
+        """All fakes of some sources, in both modes: what the networks say of them."""
+        source, target = pair.source, pair.target
+        found = {mode: Collected() for mode in MODES}
+        for first in range(start, stop, self.batch):
+            part = slice(first, min(first + self.batch, stop))
+            shown = source.held_out[part]
+            pictures = as_levels(shown, self.device) / 127.5 - 1
+            with self.clock("generator"):
+                content, masks = self.generator.encode(pictures), self._masks(pictures)
+            sources = self._sources(pair, pictures, first) if self.critics else None
+            places = np.full(len(pictures), source.place)
+            for mode in MODES:
+                group, features = GroupDistance(), []
+                for output in range(self.outputs):
+                    with self.clock("generator"):
+                        style = pair.styles[mode][part, output]
+                        fakes = self.generator.decode(content, style, masks)
+                    saved = self._measured(fakes, target, group, features)
+                    if sources is not None:
+                        chosen = pair.rows[part, output] if mode == "reference" else None
+                        with self.clock("fusion scores"):
+                            scores = self._scores(saved, sources, target, chosen)
+                            beside = [] if chosen is None else [target.held_out[chosen]]
+                            found[mode].add(scores, saved, [shown, *beside], places)
+                whole = torch.stack(features, dim=1).flatten(0, 1)  # source by source
+                found[mode].keep("inception", whole.numpy())
+                found[mode].keep("diversity", group.mean().cpu().numpy())
+                self.progress(len(pictures) * self.outputs)
+        return _packed(found)
+
+    def _measured(
+        self, fakes: Tensor, target: Domain, group: GroupDistance, features: list[Tensor]
+    ) -> Tensor:
+        """What distances need goes into ``group`` and ``features``. -> the fakes as saved"""
+        levels = saved_levels(fakes, target.name)
         saved = levels / 127.5 - 1
-        with judges.clock("inception"):
-            features.append(judges.inception_features(levels).cpu())
-        with judges.clock("lpips"):
+        with self.clock("inception"):
+            features.append(self.judges.inception_features(levels).cpu())
+        with self.clock("lpips"):
             # the official code measures diversity before pictures are clamped and saved
-            group.add(judges.maps(fakes if self.protocol == "starganv2" else saved))
-        with judges.clock("fusion scores"):
-            light = judges.light_features(saved)
-            certain = judges.classifier.probabilities(light)
-            scores = {
-                "structure": structure_kept(saved, sources),
-                "domain_probability": certain[:, target.place],
-                "right_domain": (certain.argmax(dim=1) == target.place).float(),
-            }
-            if chosen is not None:
-                rows = torch.from_numpy(chosen.copy()).to(self.device)
-                scores["likeness"] = likeness(light, rows, target.light)
-                scores["nearer_to_own"] = nearer_to_own(light, rows, target.light)
-        return scores
+            group.add(self.judges.maps(fakes if self.protocol == "starganv2" else saved))
+        return saved
+
+    def _sources(self, pair: _Pair, pictures: Tensor, first: int) -> Sources:
+        """What fusion scores need of a batch of sources."""
+        numbers = numbers_of(pair.source.place, np.arange(first, first + len(pictures)))
+        both = pair.source.name in self.people and pair.target.name in self.people
+        everyone = torch.ones(len(pictures), dtype=torch.bool, device=self.device)
+        with self.clock("fusion scores"):
+            return look_at_sources(
+                self.critics,
+                pictures,
+                numbers.to(self.device),
+                others=pair.others,
+                people=everyone if both else None,
+            )
+
+    def _scores(
+        self, saved: Tensor, sources: Sources, target: Domain, chosen: NDArray[np.int64] | None
+    ) -> dict[str, Tensor]:
+        references = None
+        if chosen is not None:
+            references = References(target.light, torch.from_numpy(chosen.copy()).to(self.device))
+        return score_fakes(self.critics, saved, sources, target.place, references)[1]
 
     def _masks(self, pictures: Tensor) -> Tensor | None:
         """Masks of the skips of masked models. B 3 H W -> B 2 H W"""
         return None if self.masker is None else self.masker(pictures)
 
-    def _heads(self, sources, fakes: Tensor) -> dict[str, Tensor]:
-        found = self.judges.head(quantised(fakes) / 127.5 - 1)
-        return {
-            "pose_degrees": angle_between(sources.rotation, found.rotation),
-            "landmark_shift": landmark_shift(sources.landmarks, found.landmarks),
-        }
-
     def _paths(self, source: Domain, styles: Tensor) -> float | None:
         """Mean evenness of paths between the first two styles of some sources."""
-        ends = styles[:PATHS]
-        pictures = as_levels(source.held_out[:PATHS], self.device) / 127.5 - 1
+        count = min(PATHS, max(2, len(source.held_out) // 8))
+        ends = styles[:count]
+        pictures = as_levels(source.held_out[:count], self.device) / 127.5 - 1
         content, masks = self.generator.encode(pictures), self._masks(pictures)
         before, steps = None, []
         for share in torch.linspace(0, 1, STEPS + 1):
@@ -307,28 +324,59 @@ class PairScorer:
         found = found[~found.isnan()]
         return float(found.mean()) if len(found) else None
 
-    def _summary(
-        self,
-        source: Domain,
-        target: Domain,
-        mode: str,
-        found: _Collected,
-        smoothness: float | None,
-        step: int,
-    ) -> dict:
-        fakes = FeatureSet(torch.cat(found.inception).numpy())
+    def _summary(self, pair: _Pair, mode: str, parts: list[dict[str, NDArray]]) -> dict:
+        source, target = pair.source, pair.target
+        whole, examples = _unpacked(parts, mode)
+        fakes, diversity = FeatureSet(whole.pop("inception")), whole.pop("diversity")
         scores: dict = {"source": source.name, "target": target.name, "mode": mode}
         scores |= {"fakes": len(fakes), "reals": len(target.reals)}
-        with self.judges.clock("distances"):
+        with self.clock("distances"):
             scores["fid"] = frechet_distance(fakes, target.reals)
             if self.protocol == "clean":
-                random = random_at(self.seed, 2 * step + MODES.index(mode), _SUBSETS)
+                random = random_at(self.seed, 2 * pair.step + (mode == "reference"), _SUBSETS)
                 some = fakes.some(MOST_NEIGHBOURS, random)
                 kid = kernel_distance(some, target.near, random)
                 scores["kid"], scores["kid_deviation"] = kid
                 scores["density"], scores["coverage"] = density_and_coverage(some, target.near)
-        scores["diversity"] = float(torch.cat(found.diversity).mean())
-        means = {name: float(torch.cat(values).mean()) for name, values in found.per_fake.items()}
-        means["domain_accuracy"] = means.pop("right_domain")
-        scores |= means | {"smoothness": smoothness, "examples": found.extremes.packed()}
-        return scores
+        scores["diversity"] = float(diversity.mean(dtype=np.float64))
+        if not self.critics:
+            return scores
+        scores |= {name: float(v.mean(dtype=np.float64)) for name, v in sorted(whole.items())}
+        with self.clock("smoothness"):
+            scores["smoothness"] = self._paths(source, pair.styles[mode])
+        return scores | {"examples": examples}
+
+    def _batches(self, pictures: NDArray[np.uint8]) -> Iterator[Tensor]:
+        for start in range(0, len(pictures), self.batch):
+            yield as_levels(pictures[start : start + self.batch], self.device)
+
+
+def pair_name(source: int, target: int) -> str:
+    """Of its parts and its result."""
+    return f"{source:03d}-to-{target:03d}"
+
+
+def kept_fakes(kept: Unfinished, name: str) -> list[tuple[int, int]]:
+    """First and last source, the latter not included, of the parts that are kept of a pair."""
+    found: list[tuple[int, int]] = []
+    for part in kept.names(f"{name}-"):
+        start, stop = map(int, part.split("-")[-2:])
+        if start == (found[-1][1] if found else 0):
+            found.append((start, stop))
+    return found
+
+
+def _packed(found: dict[str, Collected]) -> dict[str, NDArray]:
+    """Arrays by mode and name; examples as the bytes of JSON."""
+    arrays = {f"{m}/{n}": v for m, mine in found.items() for n, v in mine.whole().items()}
+    for mode, mine in found.items():
+        examples = extremes_of(extremes.packed() for extremes in mine.extremes.values())
+        arrays[f"{mode}/examples"] = np.frombuffer(json.dumps(examples).encode(), np.uint8)
+    return arrays
+
+
+def _unpacked(parts: list[dict[str, NDArray]], mode: str) -> tuple[dict[str, NDArray], dict]:
+    """All rows of each name, and the best and the worst examples."""
+    mine = [{n.split("/")[1]: v for n, v in p.items() if n.startswith(f"{mode}/")} for p in parts]
+    examples = extremes_of(json.loads(part.pop("examples").tobytes()) for part in mine)
+    return {name: np.concatenate([part[name] for part in mine]) for name in mine[0]}, examples

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from facemeld.data.shards import ShardPicture
 from facemeld.data.store import content
+from facemeld.errors import UserError
 from facemeld.images.read import centre_square, read_picture
 
 
@@ -42,6 +43,20 @@ def decode(
 def quantised(pictures: Tensor) -> Tensor:
     """B 3 H W in [-1, 1] -> the 256 levels that a saved file has, as floats in [0, 255]."""
     return pictures.float().clamp(-1, 1).add(1).mul(127.5).add(0.5).floor().clamp(max=255)
+
+
+def saved_levels(fakes: Tensor, target: str) -> Tensor:
+    """What a file would hold of a model's results: ``quantised``, checked.
+
+    Raises:
+        UserError: they are not finite; ``target`` is the domain that is named then.
+    """
+    if not torch.isfinite(fakes).all():
+        raise UserError(
+            f"the model makes values that are not finite ({target})",
+            fix="a run that diverged has no scores; evaluate an earlier checkpoint",
+        )
+    return quantised(fakes)
 
 
 def as_levels(pictures: NDArray[np.uint8], device: torch.device | str) -> Tensor:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import facemeld
 from facemeld.config import NetworkConfig
 from facemeld.data.catalogue import WEIGHTS, find_weights
 from facemeld.data.folders import DomainFolders, scan_domains
@@ -27,11 +28,15 @@ PEOPLE = frozenset(
     "face faces female females human humans male males man men people person woman women".split()
 )
 """Names of domains that are taken for people if nobody says otherwise."""
+FORMAT = 2
+"""Of what is written; a part of another format is not gone on with."""
 # Names in the catalogue of files that hold the same network; the first that is there is taken.
 INCEPTION = {
     "fid": ("inception-2015", "inception-2015-torchscript"),
     "torchvision": ("inception-torchvision",),
 }
+INCEPTION_OF = {"clean": "fid", "starganv2": "torchvision"}
+"""Which of them a protocol takes."""
 PERCEPTUAL = ("lpips-alexnet", "lpips-alexnet-flax")
 
 
@@ -53,9 +58,13 @@ class Plan:
     seed: int
     people: tuple[str, ...]
     """Domains whose head pose and landmarks are compared."""
+    only: str | None
+    """``distances``: without the fusion scores, which is what the paper's code measures."""
     weights_dir: Path | None
     hashes: dict[str, str] = field(repr=False)
     """SHA-256 of the model's weights and of the pictures of each set and domain."""
+    judges: dict[str, str] = field(repr=False)
+    """SHA-256 of the weights of each judging network."""
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -67,10 +76,16 @@ class Plan:
         return self.sources is None and self.outputs == OUTPUTS
 
     @property
+    def fusion(self) -> bool:
+        """Whether fusion is scored, too."""
+        return self.only is None
+
+    @property
     def fingerprint(self) -> str:
         """The same for two plans that give the same numbers."""
-        parts = [self.protocol, self.domains, self.outputs, self.sources, self.seed]
-        text = json.dumps([*parts, self.people, self.hashes], sort_keys=True)
+        parts = [self.protocol, self.domains, self.outputs, self.sources, self.seed, self.only]
+        parts += [self.people, self.hashes, self.judges, FORMAT, facemeld.__version__]
+        text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -84,6 +99,7 @@ def make_plan(
     sources: int | None = None,
     seed: int = 0,
     people: tuple[str, ...] | None = None,
+    only: str | None = None,
     weights_dir: str | Path | None = None,
 ) -> Plan:
     """Checks everything and reads every picture's header.
@@ -97,6 +113,7 @@ def make_plan(
         sources: at most so many sources a domain, evenly spread; all if not given.
         seed: of latent codes, references and subsets.
         people: domains of people; those with such names if not given.
+        only: ``distances`` leaves out the fusion scores.
         weights_dir: where to look first for the weights of the judging networks.
 
     Raises:
@@ -104,12 +121,16 @@ def make_plan(
             ones, impossible numbers, a missing network.
     """
     _check_numbers(outputs, sources, seed)
+    if only is not None and people is not None:
+        raise UserError(
+            f"heads are not compared with --only {only}", where="--people", fix="leave out either"
+        )
     folder = find_model(model)
     config = read_network_config(folder)
     held_out_root, real_root = find_splits(data, reals)
     pool, real_folders = scan_both(held_out_root, real_root, config.domains)
-    people = people_among(pool.domains, people)
-    find_judges(protocol, weights_dir, heads=len(people) > 1)
+    people = people_among(pool.domains, people) if only is None else ()
+    judges = find_judges(protocol, weights_dir, fusion=only is None, heads=len(people) > 1)
     check_masks(config, weights_dir)
     held_out = _evenly(pool, sources)
     _check_counts(held_out, real_folders)
@@ -123,24 +144,44 @@ def make_plan(
         sources,
         seed,
         people,
+        only,
         Path(weights_dir) if weights_dir else None,
         {"model": hash_model(folder)} | hash_pictures(pool, real_folders),
+        judges,
     )
 
 
-def find_judges(protocol: str, weights_dir: str | Path | None, *, heads: bool = False) -> None:
-    """Raises a UserError if the weights of a judging network are missing or damaged."""
-    inception = INCEPTION["fid" if protocol == "clean" else "torchvision"]
-    needed = [inception, PERCEPTUAL, ("mobilenet-v2",)]
-    needed += [("head-pose",)] if heads else []
-    for names in needed:
-        if first_weights(names, weights_dir)[0] == "lpips-alexnet":
+def find_judges(
+    protocol: str, weights_dir: str | Path | None, *, fusion: bool = True, heads: bool = False
+) -> dict[str, str]:
+    """SHA-256 of the weights of each judging network.
+
+    Raises:
+        UserError: they are missing or damaged.
+    """
+    check_weights_dir(weights_dir)
+    needed = {"inception": INCEPTION[INCEPTION_OF[protocol]], "lpips": PERCEPTUAL}
+    needed |= {"mobilenet_v2": ("mobilenet-v2",)} if fusion else {}
+    needed |= {"head_geometry": ("head-pose",)} if fusion and heads else {}
+    found = {}
+    for judge, names in needed.items():
+        name, _ = first_weights(names, weights_dir)
+        if name == "lpips-alexnet":
             find_weights("alexnet", weights_dir)
+        found[judge] = WEIGHTS[name].sha256
+    return found
 
 
 def find_splits(data: str | Path, reals: str | Path | None) -> tuple[Path, Path]:
-    """Folders of held-out and of real pictures: as named, or ``val`` and ``train`` in ``data``."""
+    """Folders of held-out and of real pictures: as named, or ``val`` and ``train`` in ``data``.
+
+    Raises:
+        UserError: there are none.
+    """
     data = Path(data)
+    for folder in (data, Path(reals or data)):
+        if not folder.is_dir():
+            raise UserError("there is no such folder", where=shown(folder), fix="check the path")
     if reals is not None:
         return data, Path(reals)
     if (data / "train").is_dir() and (data / "val").is_dir():
@@ -206,6 +247,14 @@ def _check_numbers(outputs: int, sources: int | None, seed: int) -> None:
         raise UserError(f"seed is {seed}, but must not be negative", where="--seed")
 
 
+def check_weights_dir(weights_dir: str | Path | None) -> None:
+    """Raises a UserError if a folder is named that is not there: the next best would be taken."""
+    if weights_dir is not None and not Path(weights_dir).is_dir():
+        raise UserError(
+            "there is no such folder", where=shown(Path(weights_dir)), fix="check --weights-dir"
+        )
+
+
 def check_masks(config: NetworkConfig, weights_dir: str | Path | None) -> None:
     """Raises a UserError for a masked model if no landmark network is at hand."""
     if config.skips == "masked":
@@ -218,7 +267,7 @@ def people_among(domains: tuple[str, ...], named: tuple[str, ...] | None = None)
     """The domains of people: those named, or those with such names.
 
     Raises:
-        UserError: a named one is not there.
+        UserError: a named one is not there, or only one is named.
     """
     if named is None:
         return tuple(d for d in domains if d.lower() in PEOPLE)
@@ -229,6 +278,12 @@ def people_among(domains: tuple[str, ...], named: tuple[str, ...] | None = None)
                 where="--people",
                 fix=did_you_mean(domain, domains),
             )
+    if len(set(named)) < 2:
+        raise UserError(
+            "heads are compared between domains of people, and fewer than two are named",
+            where="--people",
+            fix="name two or more, or leave it out",
+        )
     return tuple(d for d in domains if d in named)
 
 

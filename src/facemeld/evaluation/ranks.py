@@ -35,13 +35,24 @@ class Ranks:
         if self.size > 1:
             dist.barrier()
 
+    def gathered(self, mine: list) -> list:
+        """The lists of all, one after the other; each has to come here."""
+        if self.size == 1:
+            return mine
+        everyones: list[list] = [[] for _ in range(self.size)]
+        dist.all_gather_object(everyones, mine)
+        return [item for theirs in everyones for item in theirs]
+
+
+ALONE = Ranks()
+
 
 @contextmanager
 def joined_ranks() -> Iterator[Ranks]:
     """The ranks that torchrun started, which write and read the same output folder."""
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size == 1:
-        yield Ranks()
+        yield ALONE
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from facemeld.config import LEVELS, NetworkConfig
 from facemeld.fusion.exported import content_names
 from facemeld.networks.bundle import Networks
-from facemeld.networks.generator import Content
+from facemeld.networks.generator import Content, Generator
 from facemeld.networks.landmarks import SIDE
 from facemeld.networks.styles import StyleField
 
@@ -39,10 +39,12 @@ class Graph:
         return free | {name: {0: BATCH} for name in self.outputs}
 
 
-class _Encoder(nn.Module):
-    def __init__(self, networks: Networks) -> None:
+class Encoder(nn.Module):
+    """B 3 H W -> the parts of the picture's ``Content``."""
+
+    def __init__(self, generator: Generator) -> None:
         super().__init__()
-        self.generator = networks.generator
+        self.generator = generator
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
         content = self.generator.encode(pictures)
@@ -97,7 +99,7 @@ def graphs_of(networks: Networks) -> list[Graph]:
 
     pictures = drawn(2, 3, config.image_size, config.image_size).clamp(-1, 1)
     latents = drawn(2, config.latent_size)
-    encoder = _Encoder(networks)
+    encoder = Encoder(networks.generator)
     with torch.inference_mode(False), torch.no_grad():
         maps = dict(zip(content_names(config.skip_sides()), encoder(pictures)))
         domain_styles = networks.mapping_network.all_domains(latents)

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 
 from facemeld.export.graphs import Graph
 from facemeld.files import write_whole
+from facemeld.networks.bundle import other_name
 
 OPSET = 20
 _TYPES = {"F16": TensorProto.FLOAT16, "F32": TensorProto.FLOAT}
@@ -74,7 +75,7 @@ def _refer_to(model: onnx.ModelProto, weights: Path) -> None:
     entries, start = _header(weights)
     inside, casts = [], []
     for tensor in model.graph.initializer:
-        entry = entries.get(tensor.name)
+        entry = entries.get(tensor.name) or entries.get(other_name(tensor.name))
         if entry is None or entry["shape"] != list(tensor.dims) or entry["dtype"] not in _TYPES:
             inside.append(tensor)
             continue

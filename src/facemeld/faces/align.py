@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from facemeld.faces.detect import FaceDetection, FaceFinder, select
+from facemeld.faces.detect import FaceDetection, own_finder, select
 from facemeld.faces.geometry import centre_square_matrix, scaled, similarity, transform, warp
 from facemeld.faces.templates import template
 
@@ -74,10 +75,10 @@ class LargestFace:
 
     kind: str
     size: int
-    weights_dir: str | None = None
+    weights_dir: Path | None = None
 
     def __call__(self) -> Callable[[Image.Image], tuple[Image.Image, Matrix] | None]:
-        finder = FaceFinder(self.kind, weights_dir=self.weights_dir)
+        finder = own_finder(self.kind, self.weights_dir)
 
         def align(photograph: Image.Image) -> tuple[Image.Image, Matrix] | None:
             faces = select(finder.find(photograph), "largest")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from facemeld.data.catalogue import find_weights
+from facemeld.data.catalogue import MissingWeights, find_weights
 from facemeld.errors import UserError, did_you_mean
 from facemeld.faces.geometry import similarity, transform
 from facemeld.faces.heads import Head, HeadFinder
@@ -112,6 +113,13 @@ class FaceFinder:
         }
         self._eyes = EyePair()
 
+    @property
+    def detectors(self) -> tuple[str, ...]:
+        """Names of what faces are looked for with: with others, others may be found."""
+        networks = {"yunet": self._yunet, "heads": self._heads}
+        names = [name for name, network in networks.items() if network is not None]
+        return (*names, *(f"cascade of {name} faces" for name in sorted(self._cascades)))
+
     def only(self, kind: str) -> FaceFinder:
         """One for a single kind, with the same detectors: faster, where the kind is known.
 
@@ -137,9 +145,7 @@ class FaceFinder:
     def _optional(self, name: str, weights_dir: str | Path | None) -> Path | None:
         try:
             return find_weights(name, weights_dir)
-        except UserError as error:
-            if "SHA-256" in error.what:
-                raise
+        except MissingWeights:
             self.missing.append(name)
             return None
 
@@ -206,6 +212,13 @@ class FaceFinder:
                 if "yunet" not in group:
                     group.pop("human", None)
         return [group for group in groups if group]
+
+
+@cache
+def own_finder(kind: str, weights_dir: str | Path | None = None) -> FaceFinder:
+    """The finder of a process beside others, loaded once; OpenCV then starts no threads."""
+    cv2.setNumThreads(1)
+    return FaceFinder(kind, weights_dir=weights_dir)
 
 
 def check_kind(kind: str) -> None:

@@ -1,37 +1,48 @@
-"""Aligns the faces of a whole folder of photographs: each one recorded, nothing passed in silence.
+"""Aligns the faces of a whole folder of photographs: each file recorded, nothing passed in silence.
 
-The record is a file of JSON lines in the output folder. Its first line holds the settings; then
-there is one line a face, or one that says why a photograph gave none. It is written as the work
-goes on, so a run that was stopped continues, and it holds every transform, so any aligned face
-can be put back.
+The record is a file of JSON lines in the output folder. Its first line holds all that decides the
+result: the options, a digest of the input, the detectors. Then there is one line a face, or one
+that says why a file gave none. It is written as the work goes on, so a run that was stopped
+continues, and it holds every transform, so any aligned face can be put back.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from facemeld import __version__
+from facemeld.data.inventory import SourceFile, refuse_nesting, take_inventory
+from facemeld.data.parallel import in_processes, usable_cores
+from facemeld.data.prepared_folder import differences
 from facemeld.errors import UserError
 from facemeld.faces.align import Alignment, aligned, alignment, centre
-from facemeld.faces.detect import FaceFinder, select
+from facemeld.faces.detect import FaceFinder, own_finder, select
 from facemeld.faces.templates import official_template
 from facemeld.files import write_whole
-from facemeld.images.read import is_picture_name, read_picture, shown
+from facemeld.images.read import read_picture, shown
 from facemeld.images.sheet import sheet
 from facemeld.images.write import encode_photograph
 
 RECORD = "faces.jsonl"
 SHEET = "sheet.png"
+_BATCH = 4  # files a task
 _FURTHER_FACE = re.compile(r"\.face\d+$")  # how the names of a photograph's other faces end
+_LONGEST_NAME = 200  # bytes; file systems take 255, and further faces add to it
 _SHEET_FACES, _SHEET_COLUMNS, _SHEET_CELL = 96, 12, 96
+
+Entry = dict[str, Any]
+"""A line of the record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,74 +70,76 @@ class AlignOptions:
 class AlignReport:
     """How a run went."""
 
-    faces: int = 0
+    files: int = 0
+    """Of the input, whatever they are."""
     photographs: int = 0
-    others: int = 0
-    """Files that are no pictures by their names."""
+    """Those that are pictures and can be read."""
+    faces: int = 0
     problems: list[tuple[str, str]] = field(default_factory=list)
-    """Path below the input and reason, of each photograph that gave no face."""
+    """Path below the input and reason, of each file that gave no face."""
     kinds: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is the same for all photographs of a run."""
+
+    source: Path
+    out: Path
+    options: AlignOptions
+    weights_dir: Path | None
 
 
 def align_folder(
     source: Path,
     out: Path,
     options: AlignOptions,
-    finder: FaceFinder,
     *,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    weights_dir: Path | None = None,
+    processes: int | None = None,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> AlignReport:
     """Aligns every photograph below a folder into the same subfolders of another.
 
     Args:
         source: read only. Links to files are followed, links to folders are not.
-        out: new, empty, or with the record of an earlier run with the same options, which is
-            continued.
+        out: new, empty, or with the record of an earlier run with the same input and options,
+            which is continued.
         options: what to do.
-        finder: of the same kind as the options.
-        progress: is told how many photographs of how many are done.
+        weights_dir: folder to look in first for the detectors.
+        processes: worker processes; None: one a core that may be used.
+        progress: is told how many files of how many are done.
 
     Raises:
         UserError: the folders do not fit together, or, with ``on_missing`` fail, a photograph
             without a face.
     """
     options.check()
-    check_folders(source, out)
-    files, others = _photographs(source)
-    if not files:
-        raise UserError("no pictures in this folder", where=shown(source))
-    names = _result_names(files)
-    target = official_template(Path(options.layout)) if options.layout else None
-    record = _Record(out / RECORD, {"facemeld": __version__, "options": asdict(options)})
-    with record:
-        for done, file in enumerate(files):
-            progress(done, len(files))
-            if file in record.sources:
-                continue
-            entries = _align_one(source, out, file, names[file], options, finder, target)
-            record.add(file, list(entries))
-        progress(len(files), len(files))
+    if processes is not None and processes < 1:
+        raise UserError(f"processes is {processes}, but must be at least 1", where="--processes")
+    inventory = take_inventory(source, "")
+    refuse_nesting(inventory, out)
+    if options.layout:
+        official_template(Path(options.layout))
+    header = {
+        "facemeld": __version__,
+        "options": asdict(options),
+        "input": {"files": len(inventory.files), "digest": inventory.digest},
+        "detectors": list(own_finder(options.kind, weights_dir).detectors),
+    }
+    files = inventory.files
+    names = _result_names([file.path for file in files])
+    with _Record(out, header) as record:
+        missing = [(file, names[file.path]) for file in files if file.path not in record.sources]
+        batches = [missing[i : i + _BATCH] for i in range(0, len(missing), _BATCH)]
+        progress(len(record.sources), len(files))
+        work = partial(_align_some, _Job(source, out, options, weights_dir))
+        for some in in_processes(work, batches, processes or usable_cores()):
+            record.add(some)
+            progress(len(record.sources), len(files))
+    record.sort([file.path for file in files])
     _write_sheet(out, record.entries)
-    return _report(record.entries, len(files), others)
-
-
-def check_folders(source: Path, out: Path) -> None:
-    """UserError unless ``source`` is a folder and ``out`` neither in it, around it, nor a file."""
-    if not source.is_dir():
-        raise UserError("there is no such folder", where=shown(source), fix="check the path")
-    inner, outer = out.resolve(), source.resolve()
-    if inner.is_relative_to(outer):
-        raise UserError(
-            "the output lies inside the input", where=shown(out), fix="choose another folder"
-        )
-    if out.exists() and not out.is_dir():
-        raise UserError("this is a file, not a folder", where=shown(out))
-    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file():
-        raise UserError(
-            f"the output folder holds other files, and no {RECORD} of an earlier run",
-            where=shown(out),
-            fix="choose a new or empty folder",
-        )
+    return _report(record.entries, len(files))
 
 
 def align_photograph(
@@ -146,56 +159,71 @@ def align_photograph(
         yield aligned(photograph, how), how
 
 
-def entry_of(how: Alignment) -> dict:
+def entry_of(how: Alignment) -> Entry:
     """What the record says about one aligned face."""
     face = asdict(how.face) if how.face else {"kind": None}
     return face | {"size": how.size, "matrix": how.matrix}
 
 
-def _align_one(
-    source: Path, out: Path, file: str, name: str, options: AlignOptions, finder: FaceFinder, target
-) -> Iterator[dict]:
-    """Writes the faces of one photograph; yields what the record is to say."""
-    try:
-        photograph = read_picture(source / file)
-    except UserError as error:
-        yield {"source": file, "problem": error.what}
+def _align_some(job: _Job, files: Sequence[tuple[SourceFile, str]]) -> list[list[Entry]]:
+    """Writes the faces of some files; for each, what the record is to say."""
+    return [list(_align_one(job, file, name)) for file, name in files]
+
+
+def _align_one(job: _Job, file: SourceFile, name: str) -> Iterator[Entry]:
+    about: Entry = {"source": file.path}
+    if file.problem:
+        yield about | {"problem": file.problem}
         return
+    try:
+        photograph = read_picture(job.source / file.path)
+    except UserError as error:
+        yield about | {"problem": error.what}
+        return
+    about["photograph"] = photograph.size
+    options, finder = job.options, own_finder(job.options.kind, job.weights_dir)
+    target = official_template(Path(options.layout)) if options.layout else None
     found = 0
     for picture, how in align_photograph(photograph, options, finder, target):
         found += 1
         path = f"{name}.png" if found == 1 else f"{name}.face{found}.png"
         content = encode_photograph(picture, ".png")
-        write_whole(out / path, lambda partial: partial.write_bytes(content))
-        about = {"source": file, "face": found, "file": path, "photograph": photograph.size}
-        yield about | entry_of(how)
+        write_whole(job.out / path, lambda partial: partial.write_bytes(content))
+        yield about | {"face": found, "file": path} | entry_of(how)
     if not found:
         if options.on_missing == "fail":
             raise UserError(
                 "no face was found",
-                where=shown(source / file),
+                where=shown(job.source / file.path),
                 fix="--on-missing skip goes on without it, centre takes its centre",
             )
-        yield {"source": file, "problem": "no face was found"}
+        yield about | {"problem": "no face was found"}
 
 
 class _Record:
-    """The JSON lines; each photograph is added whole or, after a crash, done again."""
+    """The JSON lines; each photograph is added whole or, after a crash, done again.
 
-    def __init__(self, path: Path, header: dict) -> None:
-        self.path = path
-        self.entries: list[dict] = []
-        lines = self._read()
-        if lines and lines[0].get("options") != header["options"]:
-            raise UserError(
-                "the output folder was made with other options",
-                where=shown(path),
-                fix="choose a new or empty folder, or the same options",
-            )
-        self.entries = lines[1:]
+    Args:
+        out: the output folder.
+        header: what the first line is to say.
+
+    Raises:
+        UserError: the folder holds something else, or a run with other input or options.
+    """
+
+    def __init__(self, out: Path, header: Entry) -> None:
+        self.path, self.header = out / RECORD, header
+        self.entries: list[Entry] = []
+        if out.exists() and not out.is_dir():
+            raise UserError("this is a file, not a folder", where=shown(out))
+        if out.is_dir() and any(out.iterdir()):
+            lines = self._lines()
+            self._check(next(lines, None))
+            for entries in _photographs(lines):
+                if all(self._stands(entry) for entry in entries):
+                    self.entries += entries
         self.sources = {entry["source"] for entry in self.entries}
-        text = "".join(_line(entry) for entry in (header, *self.entries))
-        write_whole(path, lambda partial: partial.write_text(text, encoding="ascii"))
+        self._write()
 
     def __enter__(self) -> _Record:
         self._file = self.path.open("a", encoding="ascii")
@@ -204,70 +232,97 @@ class _Record:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, source: str, entries: list[dict]) -> None:
-        """Adds a photograph; its last line says so, so that a cut leaves no half of it."""
-        entries = [entry | {"last": entry is entries[-1]} for entry in entries]
-        self._file.write("".join(map(_line, entries)))
+    def add(self, photographs: list[list[Entry]]) -> None:
+        """Adds photographs; the last line of each says so, so that a cut leaves no half of it."""
+        for entries in photographs:
+            entries = [entry | {"last": entry is entries[-1]} for entry in entries]
+            self._file.write("".join(map(_line, entries)))
+            self.entries += entries
+            self.sources.add(entries[0]["source"])
         self._file.flush()
-        self.entries += entries
-        self.sources.add(source)
 
-    def _read(self) -> list[dict]:
-        """Header and entries of photographs that were finished; what a cut left over is dropped."""
+    def sort(self, sources: list[str]) -> None:
+        """Writes the lines in the order of their sources, whichever process was first."""
+        place = {source: index for index, source in enumerate(sources)}
+        self.entries.sort(key=lambda entry: place[entry["source"]])  # stable: faces stay in order
+        self._write()
+
+    def _stands(self, entry: Entry) -> bool:
+        """Whether it still holds: the face is there. What could not be read is tried again."""
+        return "photograph" in entry and (
+            "file" not in entry or (self.path.parent / entry["file"]).is_file()
+        )
+
+    def _write(self) -> None:
+        text = "".join(map(_line, (self.header, *self.entries)))
+        write_whole(self.path, lambda partial: partial.write_text(text, encoding="ascii"))
+
+    def _check(self, before: Entry | None) -> None:
+        fix = "choose a new or empty folder for the faces"
+        names = ("options", "input")
+        if before is None or not all(isinstance(before.get(name), dict) for name in names):
+            raise UserError(
+                f"this folder is not empty, and holds no {RECORD} of an earlier run",
+                where=shown(self.path.parent),
+                fix=fix,
+            )
+        if changed := differences(before, self.header):
+            raise UserError(
+                f"this folder is of a run with other input or options: {'; '.join(changed)}",
+                where=shown(self.path.parent),
+                fix=fix,
+            )
+
+    def _lines(self) -> Iterator[Entry]:
+        """The whole lines; what a crash left half written is the end."""
         if not self.path.is_file():
-            return []
-        lines = self.path.read_text(encoding="ascii", errors="replace").split("\n")
-        whole: list[dict] = []
-        open_entries: list[dict] = []
-        for number, line in enumerate(lines):
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                break
-            if number == 0:
-                whole.append(entry)
-                continue
-            open_entries.append(entry)
-            if entry["last"]:
-                whole += open_entries
-                open_entries = []
-        return whole
+            return
+        with self.path.open(encoding="ascii", errors="replace") as file:
+            for line in file:
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    return
+                if not isinstance(entry, dict):
+                    return
+                yield entry
 
 
-def _line(entry: dict) -> str:
+def _photographs(lines: Iterator[Entry]) -> Iterator[list[Entry]]:
+    """The lines of one photograph after the other; those of one that was cut are left out."""
+    entries: list[Entry] = []
+    for entry in lines:
+        entries.append(entry)
+        if entry.get("last"):
+            yield entries
+            entries = []
+
+
+def _line(entry: Entry) -> str:
     """ASCII, so that names which are not valid Unicode survive."""
     return json.dumps(entry) + "\n"
 
 
-def _photographs(source: Path) -> tuple[list[str], int]:
-    """Pictures below a folder, sorted, as paths with slashes, and how many other files."""
-    found, others = [], 0
-    for folder, subfolders, names in os.walk(source):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        below = Path(folder).relative_to(source)
-        pictures = [name for name in sorted(names) if is_picture_name(name)]
-        found += [(below / name).as_posix() for name in pictures]
-        others += len(names) - len(pictures)
-    return found, others
-
-
 def _result_names(files: list[str]) -> dict[str, str]:
-    """For each photograph a result's path without suffix; a.jpg and a.png get different ones."""
-    taken = {Path(SHEET).stem}
+    """For each file a result's path without suffix; a.jpg and a.png get different ones."""
+    folders = {parent.as_posix() for file in files for parent in Path(file).parents}
+    taken = {path.casefold() for path in (SHEET, RECORD, *folders)}
     names = {}
     for file in files:
         path = Path(file)
         name = path.with_suffix("").as_posix()
-        if name.casefold() in taken or _FURTHER_FACE.search(name):
+        if len(os.fsencode(path.name)) > _LONGEST_NAME:
+            name = path.with_name(hashlib.sha256(os.fsencode(file)).hexdigest()).as_posix()
+        if f"{name}.png".casefold() in taken or _FURTHER_FACE.search(name):
             name = f"{name}_{path.suffix[1:]}"
-        while name.casefold() in taken:
+        while f"{name}.png".casefold() in taken:
             name += "_"
-        taken.add(name.casefold())
+        taken.add(f"{name}.png".casefold())
         names[file] = name
     return names
 
 
-def _write_sheet(out: Path, entries: list[dict]) -> None:
+def _write_sheet(out: Path, entries: list[Entry]) -> None:
     files = [entry["file"] for entry in entries if "file" in entry]
     if not files:
         return
@@ -282,8 +337,9 @@ def _write_sheet(out: Path, entries: list[dict]) -> None:
     write_whole(out / SHEET, lambda partial: partial.write_bytes(content))
 
 
-def _report(entries: list[dict], photographs: int, others: int) -> AlignReport:
-    report = AlignReport(photographs=photographs, others=others)
+def _report(entries: list[Entry], files: int) -> AlignReport:
+    report = AlignReport(files=files)
+    report.photographs = len({e["source"] for e in entries if "photograph" in e})
     for entry in entries:
         if "problem" in entry:
             report.problems.append((entry["source"], entry["problem"]))

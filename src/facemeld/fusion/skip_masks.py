@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facemeld.data.catalogue import find_weights
+from facemeld.data.catalogue import MissingWeights, find_weights
 from facemeld.errors import UserError
 from facemeld.networks.landmarks import SIDE, read_landmark_network, skip_masks
 
@@ -27,13 +27,11 @@ def load_masker(weights_dir: str | Path | None = None) -> Masker:
     """
     try:
         return OfficialMasks(find_weights("wing", weights_dir))
-    except UserError as error:
-        if not error.what.startswith("the wing weights are not"):
-            raise
+    except MissingWeights as error:
         missing = error
     try:
         return LandmarkMasks(weights_dir)
-    except UserError as error:
+    except MissingWeights as error:
         raise UserError(
             "this model's skips need masks of the face, and no landmark network is at hand",
             where="skips = masked",

@@ -15,11 +15,18 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from facemeld.errors import UserError
+from facemeld.images.profiles import in_srgb
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+    + (".heic", ".heif", ".hif")
 )
+_HEIC_BRANDS = frozenset(
+    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+)
+"""What stands behind ``ftyp`` at the beginning of a HEIC file."""
+_HEIC = "HEIF"  # Pillow's name of the format
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -112,7 +119,12 @@ def check_picture(path: str | Path, *, limits: PictureLimits = DEFAULT_LIMITS) -
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:
-    """The largest centred square of an image, resized to size x size pixels with Lanczos."""
+    """The largest centred square of an image, resized to size x size pixels with Lanczos.
+
+    An image that is of this size already is given back itself.
+    """
+    if image.size == (size, size):
+        return image
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -130,16 +142,19 @@ def read_file(path: str | Path, *, max_bytes: int) -> bytes:
     where = shown(path)
     try:
         path = Path(path)
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
             raise UserError(
                 "this is a folder, not a picture", where=where, fix="name one picture inside it"
             )
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(status.st_mode):
             raise UserError("this is a pipe or a device, not a picture", where=where)
         with path.open("rb") as file:
-            # One byte more than allowed tells "too large" even while the file grows.
-            content = file.read(max_bytes + 1)
+            # One byte more than allowed tells "too large" even while the file grows. As much as
+            # that is asked for only then, since the memory for it is taken first.
+            content = file.read(min(status.st_size, max_bytes) + 1)
+            if len(content) > status.st_size:
+                content += file.read(max_bytes + 1 - len(content))
     except FileNotFoundError:
         raise UserError("there is no such file", where=where, fix="check the path") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
@@ -160,7 +175,7 @@ def open_header(
     """
     try:
         with _without_warnings():
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            image = _open(content, where)
         _check_size(image, limits, where)
     except UserError:
         raise
@@ -170,30 +185,75 @@ def open_header(
         raise UserError(
             "this is not a picture that can be read",
             where=where,
-            fix=f"use one of these formats: {', '.join(FORMATS)}",
+            fix=f"use one of these formats: {', '.join(FORMATS)}, HEIC",
         ) from error
     except Exception as error:  # Pillow's parsers raise many kinds on hostile bytes
         raise _damaged(where) from error
     return image
 
 
+def _open(content: bytes, where: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError:
+        if content[4:8] != b"ftyp" or content[8:12] not in _HEIC_BRANDS:
+            raise
+    _learn_heic(where)
+    return Image.open(io.BytesIO(content), formats=(_HEIC,))
+
+
+def _learn_heic(where: str) -> None:
+    """Teaches Pillow to read what iPhones write, by libheif.
+
+    Raises:
+        UserError: the package that can is not there.
+    """
+    if _HEIC in Image.OPEN:
+        return
+    try:
+        import pillow_heif
+    except ImportError:
+        raise UserError(
+            "this is a HEIC picture, and what reads those is not installed",
+            where=where,
+            fix="pip install 'facemeld[heic]', or export it as JPEG",
+        ) from None
+    pillow_heif.register_heif_opener()
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """A loaded image of any Pillow mode as a new 8-bit RGB image without metadata.
 
-    Transparency is composited on white. Deep grey keeps its proportions: 16-bit values are divided
-    by 257; 32-bit and float values by the least of the usual full scales that holds them.
+    Colours are converted to sRGB by the ICC profile, if there is one. Transparency is composited on
+    white. Deep grey keeps its proportions: 16-bit values are divided by 257; 32-bit and float
+    values by the least of the usual full scales that holds them.
     """
+    profile = image.info.get("icc_profile")
     if image.mode.startswith(("I", "F")):
         image = _deep_grey(image)
+    grey = image.mode in ("1", "L", "LA", "La")
     if image.has_transparency_data:
         if image.mode == "La":
             image = image.convert("LA")
         image = image.convert("RGBA")
+        if profile:
+            transparency = image.getchannel("A")
+            image = _by_profile(image, profile, grey)
+            image.putalpha(transparency)
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
+    elif profile:
+        image = _by_profile(image, profile, grey)
     image = image.convert("RGB")
     image.info = {}
     return image
+
+
+def _by_profile(image: Image.Image, profile: bytes, grey: bool) -> Image.Image:
+    """Another image in sRGB, without transparency."""
+    if image.mode != "CMYK":
+        image = image.convert("RGB")
+    return in_srgb(image.getchannel(0) if grey else image, profile).convert("RGB")
 
 
 def _deep_grey(image: Image.Image) -> Image.Image:

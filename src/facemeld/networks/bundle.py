@@ -50,6 +50,29 @@ class Networks(nn.Module):
             domain_layers=config.mapping_domain_layers,
             unit_styles=config.unit_styles,
         )
+        if config.generator == config.style_encoder == "projected":
+            # one frozen network for both, and in files once: as the style encoder's
+            self.generator.encoder.features = self.style_encoder.features
+            self.register_state_dict_post_hook(_leave_out_shared)
+            self.register_load_state_dict_pre_hook(_put_back_shared)
+
+
+_SHARED, _KEPT = "generator.encoder.features.", "style_encoder.features."
+
+
+def other_name(name: str) -> str:
+    """The name of a tensor of the generator's frozen features as one of the style encoder's."""
+    return _KEPT + name.removeprefix(_SHARED) if name.startswith(_SHARED) else name
+
+
+def _leave_out_shared(networks: Networks, state: dict, prefix: str, metadata: dict) -> None:
+    for name in [n for n in state if n.startswith(prefix + _SHARED)]:
+        del state[name]
+
+
+def _put_back_shared(networks: Networks, state: dict, prefix: str, *rest: object) -> None:
+    for name in [n for n in state if n.startswith(prefix + _KEPT)]:
+        state[prefix + _SHARED + name.removeprefix(prefix + _KEPT)] = state[name]
 
 
 def build_generator(config: NetworkConfig) -> Generator:
@@ -58,6 +81,7 @@ def build_generator(config: NetworkConfig) -> Generator:
     return Generator(
         kind=config.generator,
         image_size=config.image_size,
+        patch_size=config.patch_size,
         widths=config.widths,
         style_size=config.style_size,
         encoder_blocks=config.encoder_blocks,
@@ -69,6 +93,7 @@ def build_generator(config: NetworkConfig) -> Generator:
         unit_styles=config.unit_styles,
         swin=config.swin,
         separable=config.separable,
+        feature_size=config.feature_size,
     )
 
 
@@ -135,7 +160,7 @@ def save_model(networks: Networks, folder: Path, *, card: str, half: bool = Fals
         for name, tensor in networks.state_dict().items()
     }
     texts = {"README.md": card}
-    if networks.config.style_encoder == "projected":
+    if "projected" in (networks.config.style_encoder, networks.config.generator):
         name = "LICENSE-efficientnet-lite0.txt"
         texts[name] = Path(__file__).with_name(name).read_text(encoding="utf-8")
     texts["config.json"] = json.dumps(config, indent=2, ensure_ascii=False) + "\n"

@@ -68,6 +68,7 @@ class EfficientNetLite0(nn.Module):
     def __init__(self, *, input_size: int = 128) -> None:
         super().__init__()
         self.input_size = input_size
+        self.sides = tuple(input_size // stride for stride in (4, 8, 16, 32))
         self.stem = nn.Conv2d(3, 32, 3, 2, 1)
         blocks, inputs = [], 32
         for repeats, expansion, kernel, stride, outputs in _STAGES:

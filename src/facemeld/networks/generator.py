@@ -24,6 +24,7 @@ from facemeld.networks.layers import (
     conv,
     high_pass,
 )
+from facemeld.networks.projected_encoder import ProjectedEncoder
 from facemeld.networks.styles import RegionStyles, StyleField, style_maps
 from facemeld.networks.swin import StyledSwinStage, SwinStage
 
@@ -77,11 +78,13 @@ class Generator(nn.Module):
 
     Kinds differ in their blocks only. From ``swin.convolutional_levels`` halvings on, and at the
     coarsest resolution, the encoder of ``swin-encoder`` and both halves of ``swin-unet`` are made of
-    Swin stages; everything else is residual blocks.
+    Swin stages; the encoder of ``projected`` reads frozen features; everything else is residual
+    blocks.
 
     Args:
-        kind: ``resnet``, ``swin-encoder`` or ``swin-unet``.
+        kind: ``resnet``, ``swin-encoder``, ``swin-unet`` or ``projected``.
         image_size: side of the pictures in pixels.
+        patch_size: side of the squares of pixels that are read and painted at once.
         widths: channels of each resolution, finest first; each step halves the resolution.
         encoder_blocks: blocks or stages at the coarsest resolution before the style.
         decoder_blocks: styled blocks or stages at the coarsest resolution.
@@ -93,6 +96,7 @@ class Generator(nn.Module):
         unit_styles: the styles have unit mean square (see AdaIN).
         swin: shape of the Swin blocks.
         separable: residual blocks of depthwise and pointwise convolutions.
+        feature_size: side of the pictures that the frozen features see (``projected``).
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class Generator(nn.Module):
         widths: tuple[int, ...],
         style_size: int,
         kind: str = "resnet",
+        patch_size: int = 1,
         encoder_blocks: int = 2,
         decoder_blocks: int = 2,
         skips: str = "none",
@@ -111,12 +116,15 @@ class Generator(nn.Module):
         unit_styles: bool = False,
         swin: SwinConfig = SwinConfig(),
         separable: bool = False,
+        feature_size: int = 128,
     ) -> None:
         super().__init__()
         self.skips = skips
         self.style_size = style_size
         self.high_pass_divisor = high_pass_divisor
-        sides = [image_size >> level for level in range(len(widths) - 1)]
+        self.patch_size = patch_size
+        side = image_size // patch_size
+        sides = [side >> level for level in range(len(widths) - 1)]
         carried = {s: w for s, w in zip(sides, widths) if skips != "none" and s in skip_resolutions}
         self.skip_resolutions = tuple(carried)
         style = {"style_size": style_size, "unit_styles": unit_styles}
@@ -133,17 +141,29 @@ class Generator(nn.Module):
                 return StyledResidualBlock(**how, **style, **sizes)
             return StyledSwinStage(sizes=swin, **style, **sizes)
 
-        self.from_rgb = conv(3, widths[0])
-        self.encoder = nn.ModuleList()
-        self.decoder = nn.ModuleList()
         coarsest = len(widths) - 1
+        same = {"inputs": widths[-1], "outputs": widths[-1]}
+        self.projected = kind == "projected"
+        if self.projected:
+            self.encoder = ProjectedEncoder(
+                feature_size=feature_size,
+                width=widths[-1],
+                side=side >> coarsest,
+                blocks=encoder_blocks,
+                skips=carried,
+            )
+        else:
+            self.from_rgb = conv(3 * patch_size**2, widths[0])
+            self.encoder = nn.ModuleList()
+            for level, (fine, coarse) in enumerate(zip(widths, widths[1:])):
+                sizes = {"inputs": fine, "outputs": coarse, "downsample": True}
+                self.encoder.append(encoder_block(level, **sizes))
+            for _ in range(encoder_blocks):
+                self.encoder.append(encoder_block(coarsest, **same))
+        self.decoder = nn.ModuleList()
         for level, (fine, coarse) in enumerate(zip(widths, widths[1:])):
-            self.encoder.append(encoder_block(level, inputs=fine, outputs=coarse, downsample=True))
             block = decoder_block(level + 1, inputs=coarse, outputs=fine, upsample=True)
             self.decoder.insert(0, block)
-        same = {"inputs": widths[-1], "outputs": widths[-1]}
-        for _ in range(encoder_blocks):
-            self.encoder.append(encoder_block(coarsest, **same))
         for _ in range(decoder_blocks):
             self.decoder.insert(0, decoder_block(coarsest, **same))
         doublings = [*[0] * decoder_blocks, *range(1, coarsest + 1)]
@@ -156,7 +176,10 @@ class Generator(nn.Module):
         self.output_norm = (
             AdaIN(channels=widths[0], **style) if styled_output else InstanceNorm(widths[0])
         )
-        self.to_rgb = conv(widths[0], 3, 3 if styled_output else 1)
+        self.to_rgb = conv(widths[0], 3 * patch_size**2, 3 if styled_output else 1)
+        if patch_size > 1:  # all pixels of a patch begin alike, else a grid shows
+            alike = self.to_rgb.weight.detach()[:: patch_size**2]
+            self.to_rgb.weight.data.copy_(alike.repeat_interleave(patch_size**2, dim=0))
 
     @property
     def outermost(self) -> tuple[str, ...]:
@@ -171,13 +194,24 @@ class Generator(nn.Module):
 
     def encode(self, pictures: Tensor) -> Content:
         """B 3 H W in [-1, 1] -> content."""
-        x = self.from_rgb(pictures.contiguous())  # so that the weights alone decide the layout
+        if self.projected:
+            bottleneck, maps = self.encoder(pictures)
+            return Content(bottleneck, tuple(maps))
+        pixels = pictures.contiguous()  # so that the weights alone decide the layout
+        if self.patch_size > 1:
+            pixels = F.pixel_unshuffle(pixels, self.patch_size)
+        x = self.from_rgb(pixels)
         skips = []
         for block in self.encoder:
             if x.shape[2] in self.skip_resolutions:
                 skips.append(x)
             x = block(x)
         return Content(x, tuple(skips))
+
+    def encode_features(self, features: list[Tensor]) -> Content:
+        """Content from the frozen features of the pictures (``projected`` only)."""
+        bottleneck, maps = self.encoder.from_maps(features)
+        return Content(bottleneck, tuple(maps))
 
     def decode(
         self,
@@ -209,7 +243,8 @@ class Generator(nn.Module):
             x = self.output_norm(x, style, SLOPE)
         else:
             x = self.output_norm(x, SLOPE)
-        return self.to_rgb(x)
+        x = self.to_rgb(x)
+        return F.pixel_shuffle(x, self.patch_size) if self.patch_size > 1 else x
 
     def forward(
         self, pictures: Tensor, styles: Tensor | StyleField, masks: Tensor | None = None

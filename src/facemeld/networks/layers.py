@@ -20,6 +20,7 @@ from facemeld.networks.kernels import (
     pointwise_conv,
 )
 from facemeld.networks.styles import RegionStyles, style_maps
+from facemeld.networks.winograd import pays, winograd_conv
 
 SLOPE = 0.2  # of every leaky ReLU
 
@@ -50,13 +51,24 @@ class Conv3x3(nn.Conv2d):
         super().__init__(inputs, outputs, 3, padding=1)
         initialise(self)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """B C H W -> B C' H W"""
+        return self._winograd(x) if pays(x, self) else super().forward(x)
+
     def halving(self, x: Tensor) -> Tensor:
         """Average-pooled afterwards. B C H W -> B C' H/2 W/2"""
+        if pays(x, self, folded=True):
+            return F.avg_pool2d(self._winograd(x), 2)
         return halving_conv(x, self)
 
     def doubling(self, x: Tensor) -> Tensor:
         """Of the nearest-neighbour upsampling. B C H W -> B C' 2H 2W"""
+        if pays(x, self, folded=True, scale=2):
+            return self._winograd(F.interpolate(x, scale_factor=2, mode="nearest"))
         return doubling_conv(x, self)
+
+    def _winograd(self, x: Tensor) -> Tensor:
+        return winograd_conv(x, self.weight, self.bias)
 
 
 class SeparableConv3x3(nn.Module):

@@ -27,8 +27,8 @@ _KEPT = {
     "rebuilt": "L1 of the rebuilt source, %",
 }
 _PERCENT = ("l1", "l1_of_source", "rebuilt")
-_LIGHT = ("distance", "covered", "least_covered", "domain_accuracy", "nearer_to_own", "retrieval")
-_LIGHT += ("likeness", "structure", "nearer_to_source", "pose_degrees")
+_OF_PICTURES = ("floor", "unedited", "domain_accuracy_of_real")
+"""Scores that say nothing about a model."""
 
 
 def write_distillation(result: dict, picture: Image.Image, command: str, out: Path) -> list[Path]:
@@ -111,7 +111,7 @@ def _kept(imitation: dict) -> tuple[list[str], list[list]]:
 def _light(light: dict) -> tuple[list[str], list[list]]:
     """Modes and models as columns, in the words of the report of an evaluation."""
     means = {
-        f"{who}, {mode}": {n: v for n, v in scores.items() if n in _LIGHT}
+        f"{who}, {mode}": {n: v for n, v in scores.items() if n not in _OF_PICTURES}
         for mode in light["teacher"]
         for who in ("teacher", "student")
         for scores in (light[who][mode],)

@@ -54,6 +54,8 @@ _PERCENT += ("domain_accuracy_of_real",)
 _FACTOR = {"kid": 1000.0, "kid_deviation": 1000.0} | dict.fromkeys(_PERCENT, 100.0)
 _RANKED = {
     "structure": "structure kept of the source",
+    "layout_kept": "layout kept of the source",
+    "pose_degrees": "head pose, degrees off the source's",
     "likeness": "likeness to the reference",
     "domain_probability": "probability of the target domain",
 }
@@ -85,6 +87,8 @@ def evaluation_page(result: dict, command: str) -> Page:
     """The report, not yet written."""
     page = Page(f"Evaluation of {Path(result['model']['folder']).name}")
     page.text(_ABOUT[result["protocol"]])
+    if result.get("only"):
+        page.text("Only distances: fusion itself was not scored.")
     if not result.get("whole", True):
         most = f"at most {result['sources']} sources" if result["sources"] else "all sources"
         page.text(
@@ -199,7 +203,8 @@ def _strip(pairs: list[dict], score: str, mode: str, end: str) -> Picture:
         for p in pairs
         if p["mode"] == mode and score in p.get("examples", {})
     ]
-    found.sort(key=lambda example: example[0]["value"], reverse=end == "best")
+    highest = (end == "best") != (score in LOWER_IS_BETTER)
+    found.sort(key=lambda example: example[0]["value"], reverse=highest)
     found = found[:_EXAMPLES]
     columns = [[_decoded(text) for text in example["pictures"]] for example, _ in found]
     side = min(_LARGEST_EXAMPLE, max(64, columns[0][0].width))

@@ -25,12 +25,14 @@ _NAME = re.compile(r"pictures-(\d{12})\.safetensors")
 
 
 def flatten(parts: dict[str, torch.nn.Module | torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """State of modules and optimisers as named tensors: ``part.name`` and ``part.index.name``."""
+    """State of modules and optimisers as named tensors: ``part.name``, of optimisers
+    ``part.parameter.name``."""
     tensors: dict[str, Tensor] = {}
     for part, thing in parts.items():
         if isinstance(thing, torch.optim.Optimizer):
+            names = _parameter_names(thing)
             for index, state in thing.state_dict()["state"].items():
-                tensors |= {f"{part}.{index}.{name}": value for name, value in state.items()}
+                tensors |= {f"{part}.{names[index]}.{key}": value for key, value in state.items()}
         else:
             tensors |= {f"{part}.{name}": value for name, value in thing.state_dict().items()}
     return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
@@ -48,17 +50,23 @@ def restore(
         mine = {n[len(part) + 1 :]: v for n, v in tensors.items() if n.startswith(part + ".")}
         if isinstance(thing, torch.optim.Optimizer):
             parameters = [p for group in thing.param_groups for p in group["params"]]
+            index_of = {name: i for i, name in enumerate(_parameter_names(thing))}
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in mine.items():
-                index, key = name.split(".", 1)
-                parameter = parameters[int(index)]
-                if value.shape == parameter.shape:
+                name, key = name.rsplit(".", 1)
+                index = index_of[name]
+                if value.dim():
                     # fused optimisers read memory in order: the layout must be the parameter's
-                    value = torch.empty_like(parameter).copy_(value)
-                state.setdefault(int(index), {})[key] = value
+                    value = torch.empty_like(parameters[index]).copy_(value)
+                state.setdefault(index, {})[key] = value
             thing.load_state_dict(thing.state_dict() | {"state": state})
         else:
             thing.load_state_dict(mine)
+
+
+def _parameter_names(optimizer: torch.optim.Optimizer) -> list[str]:
+    """In the order of the optimiser's own indices."""
+    return [name for group in optimizer.param_groups for name in group["param_names"]]
 
 
 def save(folder: Path, tensors: dict[str, Tensor], facts: dict, *, keep: int) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 from facemeld.data.sampling import BatchSampler
 from facemeld.networks.bundle import Networks
 from facemeld.networks.features import FeatureStatistics
+from facemeld.networks.points import PointReader
+from facemeld.training.landmarks import entropy
 from facemeld.training.processes import Team
 
 STATISTICS_BATCH = 64
@@ -27,43 +30,54 @@ def frozen_features(
     if not isinstance(frozen, FeatureStatistics):
         frozen = FeatureStatistics(feature_size=networks.config.feature_size)
         frozen.to(device, memory_format=torch.channels_last)
+        if networks.config.generator == "projected":
+            frozen.features = networks.generator.encoder.features
     if weights is not None:
         frozen.features.load_published(torch.load(weights, weights_only=True))
     return frozen
 
 
+class Known(NamedTuple):
+    """What the frozen features say of every training picture, row by row."""
+
+    statistics: Tensor
+    """N F."""
+    points: Tensor
+    """N P 2: see networks/points.py; P is 0 without a reader."""
+    entropies: Tensor
+    """N: of the maps of the points."""
+
+
 def fit_frozen(
     frozen: FeatureStatistics,
     networks: Networks,
-    sampler: BatchSampler,
-    team: Team,
+    known: Known,
+    labels: Tensor,
     *,
     first: bool,
     keep_scale: bool,
-) -> Tensor:
-    """Fits what follows from the statistics of the training pictures; returns those, N F.
+) -> None:
+    """Fits what follows from the statistics of the training pictures.
 
     Args:
         frozen: features of the run.
         networks: whose style encoder may be ``frozen`` itself.
-        sampler: the pictures.
-        team: the processes, which share the work.
+        known: of all training pictures.
+        labels: N int64, their domains.
         first: whether the run begins; later its style encoder is fitted already.
         keep_scale: leave the scale of the style encoder's statistics as it is.
     """
-    statistics = statistics_of_all(frozen, sampler, team)
     if frozen is not networks.style_encoder:
-        frozen.fit_scale(statistics)
+        frozen.fit_scale(known.statistics)
     elif first:
-        counts = torch.tensor([len(domain) for domain in sampler.store.pictures])
-        labels = torch.arange(len(counts)).repeat_interleave(counts)
-        frozen.fit(statistics, labels, keep_scale=keep_scale)
-    return statistics
+        frozen.fit(known.statistics, labels, keep_scale=keep_scale)
 
 
 @torch.no_grad()
-def statistics_of_all(frozen: FeatureStatistics, sampler: BatchSampler, team: Team) -> Tensor:
-    """Feature statistics of every training picture, N F, shared out over the processes."""
+def know_all(
+    frozen: FeatureStatistics, reader: PointReader | None, sampler: BatchSampler, team: Team
+) -> Known:
+    """Looks at every training picture once, shared out over the processes."""
     total = sum(len(domain) for domain in sampler.store.pictures)
     share = -(-total // team.size)
     # the last share is filled up with the last picture, so that all are of one length
@@ -71,5 +85,13 @@ def statistics_of_all(frozen: FeatureStatistics, sampler: BatchSampler, team: Te
     parts = []
     for rows in np.array_split(mine, -(-share // STATISTICS_BATCH)):
         pictures = sampler.pictures_of_rows(rows)
-        parts.append(frozen.statistics(frozen.features(pictures), pictures).cpu())
-    return team.gather_rows(torch.cat(parts))[:total]
+        features = frozen.features(pictures)
+        found = [frozen.statistics(features, pictures)]
+        if reader is not None:
+            points, maps = reader(features)
+            found += [points.flatten(1), entropy(maps)[:, None]]
+        parts.append(torch.cat(found, dim=1).cpu())
+    together = team.gather_rows(torch.cat(parts))[:total]
+    size = len(frozen.mean)
+    points = together[:, size:-1] if reader is not None else together[:, :0]
+    return Known(together[:, :size], points.unflatten(1, (-1, 2)), together[:, -1])

@@ -3,9 +3,10 @@
 Frozen ImageNet features serve three times: under the discriminator's heads (Sauer et al. 2021),
 as a target for the fake's statistics, and as the style of a reference, where the style encoder is
 the projected one. One generator pass of every source under two styles of one domain serves the
-discriminator, the generator and the diversity term. The layout of the source is kept by a hinge on
-luminance gradients and by cycles, and if asked for by geometry consistency and the self-similarity
-of the frozen features. The mapping network learns to draw from the style encoder's distribution
+discriminator, the generator and the diversity term. The layout of the source is kept by cycles and
+by what the weights ask for: landmarks and self-similarity, both read from the frozen features, a
+hinge on luminance gradients, geometry consistency. A projected generator encodes the frozen
+features themselves, so that the fakes' serve a fourth time, in the cycle. The mapping network learns to draw from the style encoder's distribution
 (energy distance), which makes latent codes as good as references.
 """
 
@@ -18,13 +19,14 @@ from torch import Tensor
 
 from facemeld.config import LossWeights, TrainingConfig
 from facemeld.data.randomness import random_at
-from facemeld.data.sampling import MOVEMENT, STYLE_MATCHING, Batch, BatchSampler
+from facemeld.data.sampling import MOVEMENT, RIVALS, STYLE_MATCHING, Batch, BatchSampler
 from facemeld.networks.bundle import Networks
 from facemeld.networks.discriminator import ProjectedDiscriminator
 from facemeld.networks.features import FeatureStatistics
 from facemeld.networks.generator import Content
 from facemeld.training import losses
 from facemeld.training.adversary import Numbers, Phase
+from facemeld.training.landmarks import Landmarks, Wanted
 
 STYLES_MATCHED = 32  # styles a domain in each energy distance
 # A style encoder that has to see the pictures is asked for fewer styles, and less often.
@@ -32,6 +34,7 @@ STYLES_MATCHED_FROM_PICTURES = 8
 STYLE_MATCHING_INTERVAL = 4
 RECONSTRUCTION_INTERVAL = 4
 GEOMETRY_INTERVAL = 4
+LIKENESS_RIVALS, LIKENESS_TEMPERATURE = 15, 0.05  # faces of one domain are about 0.9 apart
 LAYOUT_MAP = 1  # of stride 8: coarser ones are alike for all faces, finer ones cost too much
 
 
@@ -46,6 +49,7 @@ class LeanRecipe:
             where that is the projected one.
         sampler: where the batches come from.
         statistics: N F, feature statistics of every training picture, row by row.
+        landmarks: where eyes and nose should lie, if ``weights.landmarks`` is asked for.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class LeanRecipe:
         frozen: FeatureStatistics,
         sampler: BatchSampler,
         statistics: Tensor,
+        landmarks: Landmarks | None = None,
     ) -> None:
         self.config = config
         self.networks = networks
@@ -63,6 +68,7 @@ class LeanRecipe:
         self.sampler = sampler
         self.statistics = statistics
         self.frozen = frozen
+        self.landmarks = landmarks
         self.projected = networks.style_encoder is frozen
 
     def step(
@@ -78,12 +84,13 @@ class LeanRecipe:
         if only_outermost:
             networks.generator.train_inner(not warming_up)
         source_styles = self._encode(batch.sources, batch.source_rows, batch.source_domains)
-        content = networks.generator.encode(batch.sources)
+        source_features = self._source_features(batch, weights)
+        content = self._content(batch.sources, source_features)
         if warming_up:
-            rebuilt = networks.generator.decode(content, source_styles)
-            loss = losses.l1(rebuilt, batch.sources)
-            numbers["generator/warmup"] = loss.detach()
-            yield loss, ("generator",) if only_outermost else ("generator", "style_encoder")
+            parts = self._rebuilt(content, source_styles, batch, source_features, weights)
+            numbers.update({f"generator/warmup/{k}": v.detach() for k, v in parts.items()})
+            total = parts["reconstruction"] + weights.perceptual * parts.get("perceptual", 0)
+            yield total, ("generator",) if only_outermost else ("generator", "style_encoder")
             return
 
         targets = batch.targets.repeat_interleave(2)
@@ -105,41 +112,76 @@ class LeanRecipe:
             fake_styles = networks.style_encoder(fakes, targets)
         interval = self.config.cycle_interval
         rows = torch.arange(iteration % interval, len(fakes), interval, device=device)
-        cycled = networks.generator(fakes[rows], source_styles[rows // 2])
-        content_loss, correlation = losses.content_hinge(
-            fakes, batch.sources.repeat_interleave(2, dim=0), self.config.content_target
-        )
+        cycled_content = self._content(fakes[rows], [maps[rows] for maps in fake_features])
+        cycled = networks.generator.decode(cycled_content, source_styles[rows // 2])
         parts = {
             "adversarial": -self.discriminator(fake_features, targets).mean(),
             "style": losses.l1(fake_styles, styles.detach()),
             "diversity": -losses.l1(fakes[::2], fakes[1::2]),
             "cycle": losses.l1(cycled, batch.sources[rows // 2]),
-            "content": content_loss,
         }
-        if weights.features and not batch.from_latents:
-            standardise = self.frozen.standardise
-            wanted = self.statistics[batch.reference_rows].to(device)
-            parts["features"] = losses.l1(standardise(fake_statistics), standardise(wanted))
-        if weights.reconstruction and iteration % RECONSTRUCTION_INTERVAL == 0:
-            rebuilt = networks.generator.decode(content, source_styles)
-            parts["reconstruction"] = losses.l1(rebuilt, batch.sources)
-        if weights.self_similarity:
-            with torch.no_grad():
-                source_features = self.frozen.features(batch.sources)[LAYOUT_MAP]
-            parts["self_similarity"] = losses.self_similarity_distance(
-                fake_features[LAYOUT_MAP], source_features.repeat_interleave(2, dim=0)
+        mode = "latent" if batch.from_latents else "reference"
+        if not batch.from_latents:
+            parts |= self._followed(fake_statistics, batch, targets, iteration, weights)
+        if (weights.reconstruction or weights.perceptual) and (
+            iteration % RECONSTRUCTION_INTERVAL == 0
+        ):
+            parts |= self._rebuilt(content, source_styles, batch, source_features, weights)
+        if weights.content:
+            parts["content"], correlation = losses.content_hinge(
+                fakes, batch.sources.repeat_interleave(2, dim=0), self.config.content_target
             )
+            numbers[f"generator/{mode}/correlation"] = correlation.detach()
+        if weights.self_similarity:
+            layout = source_features[LAYOUT_MAP].repeat_interleave(2, dim=0)
+            parts["self_similarity"] = losses.self_similarity_distance(
+                fake_features[LAYOUT_MAP], layout
+            )
+        if weights.landmarks:
+            wanted = self.landmarks.wanted(source_features, batch.source_domains, batch.targets)
+            wanted = Wanted(*(w.repeat_interleave(2, dim=0) for w in wanted))
+            parts["landmarks"], off = self.landmarks.loss(fake_features, wanted)
+            numbers[f"generator/{mode}/landmarks_off"] = off.detach()
         if weights.geometry:
             parts["geometry"] = self._geometry(iteration, batch.sources, styles, fakes)
         if weights.style_matching and (self.projected or iteration % STYLE_MATCHING_INTERVAL == 0):
             parts["style_matching"] = self._style_matching(iteration, device)
-        mode = "latent" if batch.from_latents else "reference"
         numbers.update({f"generator/{mode}/{k}": v.detach() for k, v in parts.items()})
-        numbers[f"generator/{mode}/correlation"] = correlation.detach()
         yield (
             sum(getattr(weights, name) * value for name, value in parts.items()),
             ("generator", "style_encoder", "mapping_network"),
         )
+
+    def _source_features(self, batch: Batch, weights: LossWeights) -> list[Tensor] | None:
+        """Frozen features of the sources, where anything needs them."""
+        wants = (weights.perceptual, weights.self_similarity, weights.landmarks)
+        if not (self.networks.generator.projected or any(wants)):
+            return None
+        with torch.no_grad():
+            return self.frozen.features(batch.sources)
+
+    def _content(self, pictures: Tensor, features: list[Tensor] | None) -> Content:
+        """Of pictures whose frozen features may be there already."""
+        generator = self.networks.generator
+        if generator.projected:
+            return generator.encode_features(features)
+        return generator.encode(pictures)
+
+    def _rebuilt(
+        self,
+        content: Content,
+        styles: Tensor,
+        batch: Batch,
+        features: list[Tensor] | None,
+        weights: LossWeights,
+    ) -> dict[str, Tensor]:
+        """Losses of the sources under their own styles against themselves."""
+        rebuilt = self.networks.generator.decode(content, styles)
+        parts = {"reconstruction": losses.l1(rebuilt, batch.sources)}
+        if weights.perceptual:
+            found = self.frozen.features(rebuilt)
+            parts["perceptual"] = losses.feature_distance(found, features)
+        return parts
 
     def _fakes(self, content: Content, styles: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Each source under two styles, and the frozen features of these fakes."""
@@ -164,6 +206,34 @@ class LeanRecipe:
         parts = {"real": losses.hinge_real(real), "fake": losses.hinge_fake(fake)}
         numbers.update({f"discriminator/{k}": v.detach() for k, v in parts.items()})
         return parts["real"] + parts["fake"]
+
+    def _followed(
+        self,
+        statistics: Tensor,
+        batch: Batch,
+        targets: Tensor,
+        iteration: int,
+        weights: LossWeights,
+    ) -> dict[str, Tensor]:
+        """Losses of the fakes' feature statistics against those of their references."""
+        standardise, parts = self.frozen.standardise, {}
+        if not (weights.features or weights.likeness):
+            return parts
+        found = standardise(statistics)
+        wanted = standardise(self.statistics[batch.reference_rows].to(found.device))
+        parts["features"] = losses.l1(found, wanted)
+        if weights.likeness:
+            random = random_at(self.config.seed, iteration, RIVALS)
+            domains = range(len(self.networks.config.domains))
+            rows = [self.sampler.rows_of_domain(k, random, LIKENESS_RIVALS) for k in domains]
+            rows = torch.stack(rows)[targets.cpu()]  # B R
+            others = standardise(self.statistics[rows].to(found.device))
+            distances = (found[:, None] - others).abs().mean(dim=2)
+            same = (rows == batch.reference_rows[:, None]).to(found.device)
+            distances = distances.masked_fill(same, torch.inf)
+            own = (found - wanted).abs().mean(dim=1)
+            parts["likeness"] = losses.likeness(own, distances, LIKENESS_TEMPERATURE)
+        return parts
 
     def _geometry(self, iteration: int, sources: Tensor, styles: Tensor, fakes: Tensor) -> Tensor:
         """Geometry consistency of a share of the fakes, under one movement an iteration."""

@@ -28,6 +28,7 @@ from facemeld.errors import UserError
 from facemeld.fusion.skip_masks import load_masker
 from facemeld.networks.bundle import Networks, build_discriminator, save_model
 from facemeld.networks.features import FeatureStatistics
+from facemeld.networks.points import PointReader, load_point_reader
 from facemeld.training import checkpoint
 from facemeld.training.card import training_card
 from facemeld.training.decoded import decoded_pictures
@@ -35,8 +36,9 @@ from facemeld.training.distil import DistilRecipe, Teacher, take_teacher
 from facemeld.training.ema import MovingAverage, decay_of
 from facemeld.training.execution import compile_networks, recompute_activations, side_by_side
 from facemeld.training.fast import FastRecipe
-from facemeld.training.frozen import fit_frozen, frozen_features
+from facemeld.training.frozen import Known, fit_frozen, frozen_features, know_all
 from facemeld.training.guard import StepGuard, not_finite
+from facemeld.training.landmarks import Landmarks
 from facemeld.training.lean import LeanRecipe
 from facemeld.training.light_scores import LightScores, check_light_scores
 from facemeld.training.needs import (
@@ -178,6 +180,9 @@ class _Run:
         self.frozen: FeatureStatistics | None = None
         if features is not None or self.teacher is not None:
             self.frozen = frozen_features(self.networks, features, self.device)
+        self.reader: PointReader | None = None
+        if config.asks_for("landmarks"):
+            self.reader = load_point_reader().to(self.device)
         self.ema = MovingAverage(self.networks, decay=decay_of(config))
         if config.recompute_activations:
             recompute_activations(self.networks, self.discriminator)
@@ -318,15 +323,7 @@ class _Run:
         """The recipe that the options name, ready for its first step."""
         config, networks, discriminator = self.config, self.networks, self.discriminator
         if self.frozen is not None and self.teacher is None:
-            self._say("taking the feature statistics of every picture, once")
-            statistics = fit_frozen(
-                self.frozen,
-                networks,
-                self.sampler,
-                self.team,
-                first=self.iteration == 0,
-                keep_scale=bool(config.init),
-            )
+            known = self._known_pictures()
         if config.recipe == "starganv2":
             return StarGANv2Recipe(config, networks, discriminator, self.masker)
         if config.recipe == "fast":
@@ -342,7 +339,33 @@ class _Run:
             return DistilRecipe(
                 config, networks, self.teacher.generator, discriminator, features, self.masker
             )
-        return LeanRecipe(config, networks, discriminator, self.frozen, self.sampler, statistics)
+        landmarks = None
+        if self.reader is not None:
+            landmarks = Landmarks(
+                self.reader, known.points, known.entropies, self.labels, len(self.store.pictures)
+            )
+        recipe = (config, networks, discriminator, self.frozen, self.sampler, known.statistics)
+        return LeanRecipe(*recipe, landmarks)
+
+    def _known_pictures(self) -> Known:
+        """What the frozen features say of the training pictures, and what follows from it."""
+        self._say("taking the feature statistics of every picture, once")
+        known = know_all(self.frozen, self.reader, self.sampler, self.team)
+        fit_frozen(
+            self.frozen,
+            self.networks,
+            known,
+            self.labels,
+            first=self.iteration == 0,
+            keep_scale=bool(self.config.init),
+        )
+        return known
+
+    @property
+    def labels(self) -> Tensor:
+        """Domains of all training pictures, row by row."""
+        counts = torch.tensor([len(domain) for domain in self.store.pictures])
+        return torch.arange(len(counts)).repeat_interleave(counts)
 
     def _save(self) -> None:
         facts = {"pictures": self.pictures, "iteration": self.iteration}

@@ -58,6 +58,18 @@ def feature_distance(features: list[Tensor], wanted: list[Tensor]) -> Tensor:
     return torch.stack(distances).mean()
 
 
+def likeness(own: Tensor, rivals: Tensor, temperature: float) -> Tensor:
+    """-log softmax(-d / t) of the own reference among rivals: InfoNCE (van den Oord et al. 2018).
+
+    Args:
+        own: B, distances to the own references.
+        rivals: B R, to other ones.
+        temperature: t.
+    """
+    logits = -torch.cat([own[:, None], rivals], dim=1) / temperature
+    return -logits.log_softmax(dim=1)[:, 0].mean()
+
+
 def content_hinge(fakes: Tensor, sources: Tensor, target: float) -> tuple[Tensor, Tensor]:
     """max(0, target - corr(layout of fake, layout of source)), and the mean correlation."""
     correlation = (luminance_structure(fakes) * luminance_structure(sources)).sum(dim=1)

@@ -56,9 +56,9 @@ def published_features(config: TrainingConfig, weights_dir: str | Path | None) -
     Raises:
         UserError: it is not there.
     """
-    projected = config.network.style_encoder == "projected"
+    projected = "projected" in (config.network.style_encoder, config.network.generator)
     if config.recipe == "distil":
-        needed = not projected
+        needed = config.network.style_encoder != "projected"
     else:
         needed = projected or config.recipe == "lean"
     return find_weights("efficientnet-lite0", weights_dir) if needed else None

@@ -16,12 +16,12 @@ def trainable(module: nn.Module) -> list[nn.Parameter]:
 
 def optimizer_of(module: nn.Module, name: str, config: TrainingConfig) -> torch.optim.Optimizer:
     """Adam for the network called ``name``; Swin blocks have groups of their own."""
-    decayed, free = swin_parameters(module)
-    swin = {id(p) for p in (*decayed, *free)}
+    decayed, free = ({id(p) for p in some} for some in swin_parameters(module))
+    named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in trainable(module) if id(p) not in swin], "swin": False},
-        {"params": decayed, "swin": True},
-        {"params": free, "swin": True, "weight_decay": 0.0},
+        {"params": [(n, p) for n, p in named if id(p) not in decayed | free], "swin": False},
+        {"params": [(n, p) for n, p in named if id(p) in decayed], "swin": True},
+        {"params": [(n, p) for n, p in named if id(p) in free], "swin": True, "weight_decay": 0.0},
     ]
     return torch.optim.Adam(
         [group for group in groups if group["params"]],

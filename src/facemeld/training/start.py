@@ -59,6 +59,7 @@ def _start_networks(config: TrainingConfig, networks: Networks) -> tuple[str, ..
     model = load_model(find_model(config.init))
     unfit = []
     doubled = config.network.image_size == 2 * model.config.image_size
+    doubled = doubled and config.network.generator != "projected"  # its features have no new level
     for name, source in model.named_children():
         weights, target, new = source.state_dict(), getattr(networks, name), ()
         if name == "generator" and doubled:
