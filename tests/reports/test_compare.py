@@ -163,7 +163,7 @@ def test_two_runs_and_a_model_make_a_report(
     tmp_path: Path, faces: Path, projected_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a = write_run(tmp_path / "a", lines=[*LINES, "{"])
-    faster = [dict(line, pictures_per_second=8.0) for line in LINES]
+    faster = [dict(line, pictures_per_second=8.0, peak_memory_mb=1234) for line in LINES]
     b = write_run(tmp_path / "b | <x>", lines=faster, seed=1)
     scores = {"protocol": "light", "mean": {"distance": 9.25}}
     (b / "evaluation.json").write_text(json.dumps(scores))
@@ -192,6 +192,7 @@ def test_two_runs_and_a_model_make_a_report(
     assert "At equal training time: 4 s" in markdown and "At equal pictures: 32 seen" in markdown
     assert tables["pictures seen"] == "16 | 32"
     assert tables["light/distance"] == "2 | 4"
+    assert re.search(r"^\| b .*\| 1,?234 \|$", markdown, flags=re.MULTILINE)
     assert "1 damaged lines of the log" in markdown
     assert "b \\| \\<x>" in markdown and "b | &lt;x&gt;" in (out / "report.html").read_text()
 

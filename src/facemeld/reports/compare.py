@@ -201,17 +201,20 @@ def _speed(page: Page, runs: Sequence[Run]) -> None:
     logged = [(run, run.log) for run in runs if run.log is not None]
     if not logged:
         return
-    page.heading("Speed")
+    page.heading("Speed and memory")
     page.text(
         "From the logs: pictures a second between two lines. Training time leaves sheets, "
-        "checkpoints and breaks out. The logs do not say which machine a run was on."
+        "checkpoints and breaks out. Peak memory is that of training, of one process: on a GPU "
+        "what its tensors took, else all of the process with its libraries; blank where a log does "
+        "not tell it. The logs do not say which machine a run was on."
     )
     rows = []
     for run, log in logged:
         lower, median, upper = speed_quartiles(log)
-        rows.append([run.label, median, lower, upper, len(log.speeds), log.seconds[-1]])
+        row = [run.label, median, lower, upper, len(log.speeds), log.seconds[-1]]
+        rows.append([*row, log.peak_memory_mb])
     columns = ["run", "median", "lower quartile", "upper quartile", "lines", "seconds in all"]
-    page.table(columns, rows, caption="Pictures a second in training")
+    page.table([*columns, "peak memory in MB"], rows, caption="Pictures a second in training")
 
 
 def _equal_cost(page: Page, runs: Sequence[Run]) -> None:

@@ -220,7 +220,9 @@ class _Run:
             lambda: SampleSheet(config, self.store, self.masker) if team.leads else None
         )
         recipe = self._recipe(started)
-        log = RunLog(self.out, total=config.pictures, start=self.pictures) if team.leads else None
+        log = None
+        if team.leads:
+            log = RunLog(self.out, total=config.pictures, start=self.pictures, device=self.device)
         means, stop, stopped = Means(), SharedFlag(team), 0
         batches = BatchesAhead(self.sampler.batch, self.iteration)
         interruption.patient = True
