@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -105,6 +106,24 @@ def generator_size(config: NetworkConfig) -> tuple[float, float]:
     with without_values():
         generator = build_generator(config)
     return sum(p.numel() for p in generator.parameters()) / 1e6, generator_gmac(config)
+
+
+def test_the_sizes_in_the_comparison_are_those_counted() -> None:
+    text = Path(__file__).resolve().parents[2].joinpath("docs", "comparison.md").read_text("utf-8")
+    row = r"^\| (generator|style encoder) \| `(.+?)` \| (.+?) M \| (.+?) \|"
+    rows = re.findall(row, text, flags=re.MULTILINE)
+    assert len(rows) == 6
+    base = dataclasses.replace(preset("faces-64").network, domains=(*"abcdef",))
+    widths = (*base.widths, base.widths[-1])
+    for part, kind, parameters, gmac in rows:
+        part = part.replace(" ", "_")
+        changes = {part: kind}
+        if kind == "swin-unet":
+            changes["decoder_blocks"] = 1
+        if changes == {"style_encoder": "resnet"}:
+            changes["style_encoder_widths"] = widths
+        cost = costs_of(dataclasses.replace(base, **changes))[part]
+        assert (parameters, gmac) == (f"{cost.parameters / 1e6:.2f}", f"{cost.gmac:.3f}"), kind
 
 
 def test_kinds_of_generators_and_style_encoders_are_all_counted() -> None:
