@@ -20,6 +20,7 @@ from facemeld.config import (
     to_dict,
     write_toml,
 )
+from facemeld.config.network import GENERATORS, SKIPS
 from facemeld.errors import UserError
 
 
@@ -89,6 +90,57 @@ def test_swin_networks_need_no_power_of_two():
     assert resolved.style_encoder_widths == resolved.widths == (32, 64, 96)
 
 
+@pytest.mark.parametrize("skips", SKIPS)
+@pytest.mark.parametrize("generator", sorted({*GENERATORS} - {"projected"}))
+def test_every_multiple_of_16_is_a_size_with_all_defaults(generator, skips):
+    for size in [*range(16, 257, 16), 272, 528, 1008]:
+        config = NetworkConfig(
+            image_size=size,
+            generator=generator,
+            style_encoder="swin",
+            discriminator="projected",
+            skips=skips,
+            skip_resolutions=(16, 32, 64, 128),
+        ).resolved()
+        assert config.resolved() == config, size
+        halvings = len(config.widths) - 1
+        coarsest = size >> halvings
+        assert halvings >= 1 and coarsest << halvings == size
+        assert bool(config.skip_sides()) == (skips != "none"), size
+        if generator != "resnet":
+            assert coarsest >= config.swin.window_size, size
+        if size > 16:  # as deep as the paper's, unless half a pixel would be left
+            least = 16 if skips in ("none", "additive") else 8
+            assert coarsest < 2 * least or coarsest % 2, size
+
+
+@pytest.mark.parametrize(
+    ("size", "sides"),
+    [(64, (32, 16)), (80, (40, 20)), (112, (56, 28)), (96, (48, 24)), (128, (32, 16))],
+)
+def test_skips_of_other_sizes_mean_the_maps_of_the_same_depth(size, sides):
+    config = NetworkConfig(
+        image_size=size,
+        widths=(8, 8, 8, 8, 8),
+        skips="additive",
+        skip_resolutions=(16, 32),
+        style_encoder="projected",
+        discriminator="projected",
+        unit_styles=True,
+    )
+    assert config.resolved().skip_sides() == sides
+
+
+def test_widths_that_nobody_gave_are_whole_heads_in_swin_stages():
+    config = NetworkConfig(image_size=144, generator="swin-unet", style_encoder="swin")
+    config = dataclasses.replace(config, discriminator="projected").resolved()
+    assert config.widths == config.style_encoder_widths == (113, 226, 448, 512)
+    plain = dataclasses.replace(config, widths=(), generator="resnet", style_encoder_widths=())
+    plain = plain.resolved()
+    assert plain.widths == (113, 226, 452, 512)
+    assert plain.style_encoder_widths == config.style_encoder_widths
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -121,7 +173,11 @@ def test_swin_networks_need_no_power_of_two():
             SWIN_96 | dict(widths=(32, 64, 80, 96)),
             "80 channels are no multiples of swin.head_width",
         ),
-        (SWIN_96 | dict(widths=(32, 64)), "the generator has no Swin stage"),
+        (
+            SWIN_96 | dict(widths=(32, 64), encoder_blocks=0),
+            "the generator's encoder has no Swin stage",
+        ),
+        (SWIN_96 | dict(skips="additive", skip_resolutions=(12, 128)), "carry nothing"),
         (
             SWIN_96 | dict(style_encoder_widths=(32, 40, 48)),
             "the style encoder's Swin stages of 48",
@@ -178,6 +234,16 @@ def test_every_preset_resolves_and_survives_as_text(tmp_path):
         values = read_toml(tmp_path / "config.toml")
         assert from_dict(TrainingConfig, values) == config, name
         assert from_dict(TrainingConfig, to_dict(config)) == config, name
+
+
+@pytest.mark.parametrize("name", ["swin-64", "swin-encoder-64", "swin-small-128"])
+@pytest.mark.parametrize("quarters", [5, 6, 7])
+def test_swin_presets_at_other_sizes(name, quarters):
+    network = preset(name).network
+    size = quarters * network.image_size // 4
+    changes = {"discriminator": "projected"}  # the resnet one needs a power of two
+    resolved = dataclasses.replace(network, image_size=size, **changes).resolved()
+    assert len(resolved.skip_sides()) == len(network.skip_sides())
 
 
 def test_the_starganv2_preset_is_the_official_training():

@@ -16,6 +16,7 @@ from onnx.numpy_helper import to_array
 from tiny_models import enliven
 
 from facemeld.config import NetworkConfig, SwinConfig
+from facemeld.config.network import GENERATORS, SKIPS, STYLE_ENCODERS
 from facemeld.data.folders import bundled_faces
 from facemeld.errors import UserError
 from facemeld.export import runtimes, target
@@ -59,16 +60,14 @@ def tiny(generator: str, skips: str, style_encoder: str) -> NetworkConfig:
     )
 
 
+# every generator with every kind of skips, the style encoders in turn
 KINDS = [
-    ("resnet", "none", "resnet"),
-    ("resnet", "additive", "projected"),
-    ("resnet", "masked", "resnet"),
-    ("separable", "additive", "projected"),
-    ("swin-encoder", "highpass", "swin"),
-    ("swin-unet", "additive", "projected"),
-    ("projected", "additive", "projected"),
-    ("projected", "masked", "resnet"),
+    (generator, skips, STYLE_ENCODERS[(row + column) % len(STYLE_ENCODERS)])
+    for row, generator in enumerate(GENERATORS)
+    for column, skips in enumerate(SKIPS)
 ]
+KINDS.append(("separable", "additive", "projected"))
+PROJECTED = ("resnet", "additive", "projected")
 
 
 def written(config: NetworkConfig, folder: Path, *, half: bool = False) -> Path:
@@ -90,7 +89,7 @@ def written(config: NetworkConfig, folder: Path, *, half: bool = False) -> Path:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder with graphs of both formats."""
     folder = tmp_path_factory.mktemp("exported") / "model"
-    written(tiny(*KINDS[1]), folder, half=True)
+    written(tiny(*PROJECTED), folder, half=True)
     for format in FORMATS:
         export_model(folder, folder, format=format)
     return folder

@@ -25,7 +25,7 @@ from facemeld.fusion.request import Controls
 from facemeld.fusion.skip_masks import load_masker
 from facemeld.fusion.torch_backend import TorchBackend
 from facemeld.images import is_marked_synthetic, read_picture, read_settings
-from facemeld.networks.bundle import Networks
+from facemeld.networks.bundle import Networks, save_model
 
 PLACES = np.array([[0.6, 0, 20.0], [0, 0.6, 60.0]]), np.array([[0.9, 0, 220.0], [0, 0.9, 70.0]])
 
@@ -127,18 +127,25 @@ def masked_model() -> Networks:
 
 
 def test_a_masked_model_gets_masks_or_says_what_it_lacks(tmp_path, monkeypatch):
-    pipe = FusionPipeline(TorchBackend(masked_model()), weights_dir=tmp_path)
-    with pytest.raises(UserError, match="no landmark network is at hand") as caught:
-        pipe([portrait(64)], [portrait(64)], domain="a")
-    assert "wing" in caught.value.fix and "openseeface" in caught.value.fix
+    monkeypatch.setenv("FACEMELD_HOME", str(tmp_path))
+    save_model(masked_model(), tmp_path / "model", card="")
+    for build in (
+        lambda: FusionPipeline(TorchBackend(masked_model()), weights_dir=tmp_path),
+        lambda: FusionPipeline.from_networks(masked_model(), weights_dir=tmp_path),
+        lambda: FusionPipeline.from_pretrained(tmp_path / "model", weights_dir=tmp_path),
+    ):
+        with pytest.raises(UserError, match="no landmark network is at hand") as caught:
+            build()
+        assert "wing" in caught.value.fix and "openseeface" in caught.value.fix
     asked = []
 
     def masker(pictures: torch.Tensor) -> torch.Tensor:
         asked.append(pictures.shape)
         return torch.ones(len(pictures), 2, 256, 256)
 
-    plain = pipe.translate(pipe.prepare([portrait(64)]), torch.zeros(1, 64))
     monkeypatch.setattr("facemeld.fusion.skip_masks.load_masker", lambda weights_dir: masker)
+    pipe = FusionPipeline.from_networks(masked_model())
+    plain = pipe.translate(pipe.prepare([portrait(64)]), torch.zeros(1, 64))
     fused = pipe([portrait(64)] * 2, [portrait(64)], domain="a").images
     assert asked == [(1, 3, 32, 32)] and len(fused) == 2, "equal pictures are looked at once"
     pipe.grid([portrait(64)], [portrait(64)] * 3, domain="b")
@@ -154,7 +161,7 @@ def test_the_masks_of_two_sources_are_blended_like_their_contents(monkeypatch):
         return torch.nn.functional.interpolate(bright, size=(256, 256))
 
     monkeypatch.setattr("facemeld.fusion.skip_masks.load_masker", lambda weights_dir: masker)
-    pipe = FusionPipeline(TorchBackend(masked_model()))
+    pipe = FusionPipeline.from_networks(masked_model())
     one, other = portrait(64), ImageOps.invert(portrait(64).rotate(90))
 
     def fused(source: Image.Image, **options) -> np.ndarray:
@@ -168,6 +175,21 @@ def test_the_masks_of_two_sources_are_blended_like_their_contents(monkeypatch):
     middle = Looks(second_source=Input(other))
     (encoded,) = encode_sources(pipe, [Input(one)], middle, Controls(), own_style=False)
     np.testing.assert_allclose(encoded.skip_masks, half, atol=1e-6)
+
+
+def test_a_source_without_landmarks_is_told_once(tmp_path, monkeypatch):
+    portrait(64).save(tmp_path / "cat.png")
+    save_model(masked_model(), tmp_path / "model", card="")
+
+    def masker(pictures: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(pictures), 2, 256, 256)
+
+    monkeypatch.setattr("facemeld.fusion.skip_masks.load_masker", lambda weights_dir: masker)
+    notes = []
+    pipe = FusionPipeline.from_pretrained(tmp_path / "model", on_note=notes.append)
+    for _ in range(2):
+        pipe(tmp_path / "cat.png", portrait(64), domain="a")
+    assert len(notes) == 1 and notes[0].startswith("no human face was found in cat.png")
 
 
 def test_the_official_network_gives_the_masks_if_it_is_there(tmp_path):

@@ -2,7 +2,8 @@
 
 The task is small but uses every part: under a first style the generator must give its sources
 back, under a second one the sources with their colours exchanged. ``tests/networks/test_gates.py``
-runs it at 16 px for each kind, ``benchmarks/generator_gates.py`` at 32 px for every combination.
+runs it at 16 px, ``benchmarks/generator_gates.py`` at 32 px, both for every kind of generator with
+every kind of skips.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import torch
 from torch import Tensor
 
 import facemeld
+from facemeld.config import SwinConfig
+from facemeld.data.catalogue import find_weights
 from facemeld.images.read import centre_square, read_picture
 from facemeld.images.tensors import to_tensor
 from facemeld.networks.generator import Generator
 from facemeld.networks.swin import swin_parameters
 
 PICTURES = 8
+_WIDTHS = {16: (32, 64), 32: (32, 64, 96), 64: (32, 64, 96, 128)}
 
 
 # what every generator has to reach
@@ -38,7 +42,8 @@ class Gates:
     spectrum_error: float
     """Largest relative error of the radial power spectrum over all bands."""
     locality: float
-    """Share of the squared change within one patch's width of an edited patch."""
+    """Share of the squared change in the neighbourhood of an edited patch: the patch and half of
+    its width around it, at most a quarter of the picture."""
     repeatable: bool
     """Two evaluations are equal to the bit."""
     half_difference: float
@@ -60,6 +65,28 @@ class Gates:
         if not self.half_difference <= HALF_DIFFERENCE:
             found.append(f"half precision deviates by {self.half_difference:.1%}")
         return found
+
+
+def gate_generator(kind: str, skips: str, side: int) -> Generator:
+    """The small generator that goes through the gates at a size."""
+    generator = Generator(
+        kind=kind,
+        image_size=side,
+        widths=_WIDTHS[side],
+        style_size=16,
+        encoder_blocks=1,
+        decoder_blocks=1,
+        skips=skips,
+        skip_resolutions=(16, 32),
+        styled_output=True,
+        unit_styles=True,
+        swin=SwinConfig(window_size=min(8, side // 4), convolutional_levels=1),
+        feature_size=4 * side,
+    )
+    if kind == "projected":
+        published = torch.load(find_weights("efficientnet-lite0"), weights_only=True)
+        generator.encoder.features.load_published(published)
+    return generator
 
 
 def real_faces(size: int) -> Tensor:
@@ -111,11 +138,10 @@ def measure(generator: Generator, pictures: Tensor, styles: Tensor) -> Gates:
     wanted = (pictures - pictures.roll(1, dims=1)).abs().mean()
     edited = pictures.clone()
     patch = min(8, side // 4)
-    first = (side - patch) // 2
-    inside = slice(first, first + patch)
+    inside = slice((side - patch) // 2, (side + patch) // 2)
     edited[..., inside, inside] *= -1
     change = (translate(edited, 0) - own).square().sum(dim=1)
-    near = slice(first - patch, first + 2 * patch)
+    near = slice(inside.start - patch // 2, inside.stop + patch // 2)
     repeatable = torch.equal(own, translate(pictures, 0))
 
     weights = {name: t.clone() for name, t in generator.state_dict().items()}

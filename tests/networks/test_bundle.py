@@ -13,7 +13,13 @@ import torch
 from facemeld.config import MODEL_FORMAT, NetworkConfig, SwinConfig
 from facemeld.config.network import GENERATORS, SKIPS, STYLE_ENCODERS
 from facemeld.errors import UserError
-from facemeld.networks.bundle import Networks, build_discriminator, load_model, save_model
+from facemeld.networks.bundle import (
+    Networks,
+    build_discriminator,
+    load_model,
+    save_model,
+    without_values,
+)
 
 TINY = NetworkConfig(
     image_size=32,
@@ -138,6 +144,29 @@ def test_the_papers_networks_at_every_size(image_size, skips):
         build_discriminator(config)
         assert networks.style_encoder(pictures, domains).shape == (1, 64)
     assert networks.config.problems() == []
+
+
+@pytest.mark.parametrize("skips", SKIPS)
+@pytest.mark.parametrize("generator", sorted({*GENERATORS} - {"projected"}))
+def test_any_size_divisible_by_16(generator, skips):
+    """Without any width given."""
+    for size in (16, 48, 144, 240):
+        config = NetworkConfig(
+            image_size=size,
+            domains=("a", "b"),
+            generator=generator,
+            style_encoder="swin",
+            discriminator="projected",
+            skips=skips,
+            skip_resolutions=(16, 32, 64, 128),
+        )
+        with without_values(), torch.no_grad():
+            networks = Networks(config)
+            pictures, masks = torch.empty(1, 3, size, size), torch.empty(1, 2, size, size)
+            style = networks.style_encoder(pictures, torch.zeros(1, dtype=torch.int64))
+            content = networks.generator.encode(pictures)
+            assert [s.shape[2] for s in content.skips] == list(config.skip_sides()), size
+            assert networks.generator.decode(content, style, masks).shape == pictures.shape, size
 
 
 def test_the_papers_numbers_of_parameters():

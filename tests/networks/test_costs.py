@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +13,9 @@ import torch.nn.functional as F
 from tiny_models import untrained
 from torch import nn
 
-from facemeld.config import NetworkConfig, preset
-from facemeld.networks.costs import PartCost, _cost, network_costs
+from facemeld.config import NetworkConfig, preset, presets
+from facemeld.networks.bundle import build_generator, without_values
+from facemeld.networks.costs import PartCost, _cost, generator_gmac, network_costs
 from facemeld.networks.kernels import SUBPIXEL_FROM
 
 THREE = ("a", "b", "c")
@@ -74,6 +77,53 @@ def test_the_parts_of_a_generator_add_up(skips: str) -> None:
     assert all(0 < p.gmac and 0 <= p.peak_mb <= whole.peak_mb for p in parts)
     if skips != "none":  # one map of 48 channels at 16 px is carried
         assert costs["generator/skips"].peak_mb == pytest.approx(96 * 16 * 16 * 4 / 1e6, rel=0.01)
+
+
+SWIN_PRESETS = [name for name in presets() if name.startswith("swin-")]
+
+
+def residual_counterpart(name: str) -> NetworkConfig:
+    """The networks with which a Swin preset is to be compared: see config/presets.py."""
+    if name.endswith("-64"):
+        return preset("faces-64").network
+    paper = NetworkConfig(image_size=preset(name).network.image_size).resolved()
+    if "-base-" in name:
+        return paper
+    return dataclasses.replace(paper, widths=tuple(width // 2 for width in paper.widths))
+
+
+@pytest.mark.parametrize("name", SWIN_PRESETS)
+def test_swin_presets_cost_what_residual_ones_do_and_what_they_say(name: str) -> None:
+    size = generator_size(preset(name).network)
+    assert size == pytest.approx(generator_size(residual_counterpart(name)), rel=0.2)
+    told = re.search(r"([\d.]+) M and ([\d.]+) GMAC", presets()[name])
+    for text, counted in zip(told.groups(), size):
+        assert text == f"{counted:.{len(text.partition('.')[2])}f}"
+
+
+def generator_size(config: NetworkConfig) -> tuple[float, float]:
+    """Millions of parameters, and GMAC."""
+    with without_values():
+        generator = build_generator(config)
+    return sum(p.numel() for p in generator.parameters()) / 1e6, generator_gmac(config)
+
+
+def test_the_sizes_in_the_comparison_are_those_counted() -> None:
+    text = Path(__file__).resolve().parents[2].joinpath("docs", "comparison.md").read_text("utf-8")
+    row = r"^\| (generator|style encoder) \| `(.+?)` \| (.+?) M \| (.+?) \|"
+    rows = re.findall(row, text, flags=re.MULTILINE)
+    assert len(rows) == 6
+    base = dataclasses.replace(preset("faces-64").network, domains=(*"abcdef",))
+    widths = (*base.widths, base.widths[-1])
+    for part, kind, parameters, gmac in rows:
+        part = part.replace(" ", "_")
+        changes = {part: kind}
+        if kind == "swin-unet":
+            changes["decoder_blocks"] = 1
+        if changes == {"style_encoder": "resnet"}:
+            changes["style_encoder_widths"] = widths
+        cost = costs_of(dataclasses.replace(base, **changes))[part]
+        assert (parameters, gmac) == (f"{cost.parameters / 1e6:.2f}", f"{cost.gmac:.3f}"), kind
 
 
 def test_kinds_of_generators_and_style_encoders_are_all_counted() -> None:

@@ -218,7 +218,7 @@ def test_a_larger_divisor_weakens_high_pass_skips(skips):
 
 
 class TestMasks:
-    """B 2 H W: the first for maps of up to 32 px, the second for finer ones."""
+    """B 2 H W: the first for maps below 64 px, the second for finer ones."""
 
     sizes = dict(image_size=64, widths=(4, 8, 8), style_size=8)
 
@@ -243,9 +243,15 @@ class TestMasks:
             empty = torch.zeros_like(masks)
             torch.testing.assert_close(generator(pictures, styles, empty), expected)
 
-    @pytest.mark.parametrize(("resolution", "empty"), [(32, 1), (64, 0)])
-    def test_each_mask_serves_its_own_resolutions(self, resolution, empty):
-        generator, other, (pictures, styles, masks) = self.pair((resolution,))
+    @pytest.mark.parametrize(
+        ("size", "resolution", "empty"), [(64, 32, 1), (64, 64, 0), (80, 40, 1), (80, 80, 0)]
+    )
+    def test_each_mask_serves_its_own_resolutions(self, size, resolution, empty):
+        sizes = self.sizes | {"image_size": size}
+        generator = build("masked", (size // 2, size), **sizes).eval()
+        other = build("masked", (resolution,), **sizes).eval()
+        other.load_state_dict(generator.state_dict())
+        pictures, styles, masks = inputs(generator, sizes)
         with torch.inference_mode():
             expected = other(pictures, styles, masks)
             masks[:, empty] = 0

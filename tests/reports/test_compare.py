@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from facemeld.cli import main
 from facemeld.errors import UserError
 from facemeld.fusion.pipeline import FusionPipeline
 from facemeld.images.write import is_marked_synthetic
+from facemeld.networks.bundle import Networks
 from facemeld.reports.compare import fairness
 from facemeld.reports.runs import read_runs
 from facemeld.reports.samples import (
@@ -71,6 +74,30 @@ def test_the_cells_are_what_the_pipeline_makes(files: dict) -> None:
         expected = pipe.translate(pipe.prepare([source]), styles)
         shown = torch.tensor(np.asarray(fused.rows[row][2])).permute(2, 0, 1) / 127.5 - 1
         assert (shown - expected[0].clamp(-1, 1)).abs().max() < 0.01
+
+
+def test_the_cells_of_a_masked_model_have_their_skips(
+    files: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(untrained("resnet").config, skips="masked")
+    torch.manual_seed(0)
+    networks, faces = Networks(config).eval(), choose_faces(files, 1)
+    monkeypatch.setenv("FACEMELD_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="no landmark network is at hand"):
+        fuse_all(networks, faces)
+
+    def masks_of(value: float) -> Callable:
+        return lambda weights_dir: lambda pictures: torch.full((len(pictures), 2, 8, 8), value)
+
+    cells = {}
+    for value in (0.0, 1.0):
+        monkeypatch.setattr("facemeld.fusion.skip_masks.load_masker", masks_of(value))
+        cells[value] = fuse_all(networks, faces).rows
+    pipe = FusionPipeline.from_networks(networks)
+    expected = pipe(faces.sources[0], faces.references[1], domain="dog").images[0]
+    shown, off = np.asarray(cells[1.0][0][1], int), np.asarray(cells[0.0][0][1], int)
+    assert np.abs(np.asarray(expected, int) - shown).max() <= 1
+    assert np.abs(off - shown).max() > 3
 
 
 def test_cells_of_a_domain_that_a_model_lacks_are_blank(files: dict) -> None:
@@ -136,7 +163,7 @@ def test_two_runs_and_a_model_make_a_report(
     tmp_path: Path, faces: Path, projected_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a = write_run(tmp_path / "a", lines=[*LINES, "{"])
-    faster = [dict(line, pictures_per_second=8.0) for line in LINES]
+    faster = [dict(line, pictures_per_second=8.0, peak_memory_mb=1234) for line in LINES]
     b = write_run(tmp_path / "b | <x>", lines=faster, seed=1)
     scores = {"protocol": "light", "mean": {"distance": 9.25}}
     (b / "evaluation.json").write_text(json.dumps(scores))
@@ -165,6 +192,7 @@ def test_two_runs_and_a_model_make_a_report(
     assert "At equal training time: 4 s" in markdown and "At equal pictures: 32 seen" in markdown
     assert tables["pictures seen"] == "16 | 32"
     assert tables["light/distance"] == "2 | 4"
+    assert re.search(r"^\| b .*\| 1,?234 \|$", markdown, flags=re.MULTILINE)
     assert "1 damaged lines of the log" in markdown
     assert "b \\| \\<x>" in markdown and "b | &lt;x&gt;" in (out / "report.html").read_text()
 

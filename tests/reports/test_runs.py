@@ -36,6 +36,13 @@ def test_the_log_has_a_clock_of_pictures_and_one_of_seconds(tmp_path: Path) -> N
     assert log.at("c", log.pictures, 8) is None
 
 
+def test_memory_is_the_highest_of_the_log_and_no_metric(tmp_path: Path) -> None:
+    lines = [line(8, 4.0), line(16, 4.0, peak_memory_mb=900), line(24, 4.0, peak_memory_mb=700)]
+    log = read(write_run(tmp_path / "run", lines=lines, pictures=24))[0].log
+    assert log.peak_memory_mb == 900 and log.names == []
+    assert read(write_run(tmp_path / "old"))[0].log.peak_memory_mb is None
+
+
 def test_the_spread_of_the_speed_is_that_of_the_lines(tmp_path: Path) -> None:
     lines = [line(8 * i, speed) for i, speed in enumerate([10.0, 2.0, 8.0, 4.0, 6.0], 1)]
     log = read(write_run(tmp_path / "run", lines=lines))[0].log

@@ -23,7 +23,11 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 SET_UP_FILES = ("run_command.sh", "pyproject.toml", "constraints.txt")
-WITHOUT_PROGRAM = {"demo", "test", "train-faces-64", "facemeld", "help"}
+CROSS = {
+    "cross-human-animal": ("woman man", "cat dog wild"),
+    "cross-animal-human": ("cat dog wild", "woman man"),
+}
+WITHOUT_PROGRAM = {"demo", "test", "train-faces-64", "facemeld", "help", *CROSS}
 
 pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="run_command.sh needs bash")
 
@@ -115,6 +119,7 @@ def test_each_listed_job_is_a_command_of_the_program(job: str) -> None:
     command = [sys.executable, "-m", "facemeld", job, "--help"]
     result = subprocess.run(command, check=False, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"usage: facemeld {job} ")
 
 
 def test_an_unknown_job_is_refused_with_the_list(project: Project) -> None:
@@ -149,6 +154,14 @@ def test_from_another_folder_through_links_arguments_and_exit_code_pass(
 def test_a_preset_job_puts_its_own_arguments_first(project: Project) -> None:
     result = project.run("train-faces-64", "--data", "faces")
     assert result.stdout.endswith("[train][--preset][faces-64][--data][faces]")
+
+
+@pytest.mark.parametrize("job", CROSS)
+def test_a_cross_domain_job_names_its_domains(project: Project, job: str) -> None:
+    result = project.run(job, "--data", "my faces", "--out", "o")
+    own, foreign = ("".join(f"[{d}]" for d in domains.split()) for domains in CROSS[job])
+    told = f"[cross][--own]{own}[--foreign]{foreign}[--data][my faces][--out][o]"
+    assert result.stdout.endswith(told)
 
 
 def test_the_second_run_installs_nothing_and_is_quick(project: Project) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tiny_runs import RECIPES, log_lines, tensors_of, tiny_config
+from tiny_runs import RECIPES, equal_lines, tensors_of, tiny_config
 
 from facemeld.config import TrainingConfig
 from facemeld.data.catalogue import find_weights
@@ -37,7 +37,7 @@ def test_one_two_and_four_ranks_agree(faces: Path, tmp_path: Path) -> None:
     finally:
         torch.set_num_threads(threads)
     for recipe in RECIPES:
-        alone, logged = (read(tmp_path / "1" / recipe) for read in (tensors_of, timeless_log))
+        alone, logged = (read(tmp_path / "1" / recipe) for read in (tensors_of, equal_lines))
         assert all(value == value for line in logged for value in line.values())
         for size in SIZES[1:]:
             shared = tensors_of(tmp_path / str(size) / recipe)
@@ -46,7 +46,7 @@ def test_one_two_and_four_ranks_agree(faces: Path, tmp_path: Path) -> None:
                 gap = (tensor.double() - shared[name].double()).abs().max().item()
                 assert gap < 1e-5, (recipe, size, name, gap)
             # what the leader writes down are means over all ranks
-            for mine, theirs in zip(logged, timeless_log(tmp_path / str(size) / recipe)):
+            for mine, theirs in zip(logged, equal_lines(tmp_path / str(size) / recipe)):
                 assert mine.keys() == theirs.keys()
                 assert all(abs(mine[name] - theirs[name]) < 2e-5 for name in mine), (mine, theirs)
 
@@ -57,12 +57,6 @@ def resolved(recipe: str, folders: DomainFolders) -> TrainingConfig:
     config = dataclasses.replace(config, log_every=32, sample_every=10**6, checkpoint_every=10**6)
     network = dataclasses.replace(config.network, domains=folders.domains)
     return dataclasses.replace(config, network=network).resolved()
-
-
-def timeless_log(run: Path) -> list[dict]:
-    return [
-        {k: v for k, v in line.items() if k != "pictures_per_second"} for line in log_lines(run)
-    ]
 
 
 def train_all(team: Team, configs: dict, folders: DomainFolders, out: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from full_disk import largest_file
-from tiny_runs import ITERATIONS, checkpoints, log_lines, tensors_of, tiny_config
+from tiny_runs import ITERATIONS, checkpoints, equal_lines, log_lines, tensors_of, tiny_config
 
 from facemeld.errors import UserError
 from facemeld.training.loop import train
@@ -31,12 +31,7 @@ def test_a_resumed_run_ends_bitwise_the_same(
         assert torch.equal(mine[name], theirs[name]), name
     for name in ("model.safetensors", "config.json"):
         assert (copied / "model" / name).read_bytes() == (finished / "model" / name).read_bytes()
-    resumed = log_lines(copied)[ITERATIONS:]
-    timeless = [{k: v for k, v in line.items() if k != "pictures_per_second"} for line in resumed]
-    expected = log_lines(finished)[3:]
-    for line in expected:
-        line.pop("pictures_per_second")
-    assert timeless == expected
+    assert equal_lines(copied)[ITERATIONS:] == equal_lines(finished)[3:]
 
 
 def test_a_run_may_be_cut_after_any_iteration(

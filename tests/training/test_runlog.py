@@ -95,6 +95,8 @@ def test_means_go_to_the_log_and_the_console(
     assert (second["pictures"], second["loss"], second["left_out"]) == (32, 7.0, 3)
     assert "rare" not in second and "left_out" not in first
     assert first["pictures_per_second"] > 0
+    # this process has torch in it; its peak never falls
+    assert 50 < first["peak_memory_mb"] <= second["peak_memory_mb"] < 1e6
     told = capsys.readouterr()
     assert told.out == ""
     assert [line.split(",")[0] for line in told.err.splitlines()] == [

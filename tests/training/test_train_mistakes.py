@@ -100,8 +100,11 @@ def test_masked_skips_train_with_masks_or_not_at_all(
 
     def masker(pictures: torch.Tensor) -> torch.Tensor:
         asked.append(len(pictures))
-        return torch.ones(len(pictures), 2, 256, 256)
+        return torch.full((len(pictures), 2, 256, 256), float(len(asked) != 2))
 
     monkeypatch.setattr("facemeld.training.loop.load_masker", lambda weights_dir: masker)
+    with pytest.raises(UserError, match="no landmarks are found in pictures of dog,"):
+        train(config, tmp_path / "run")  # the second to be asked about are the dogs
+    assert 1 < asked[0] <= 16 and not (tmp_path / "run").exists()
     model = train(config, tmp_path / "run")
-    assert asked and (model / "samples.jpg").is_file()
+    assert len(asked) > 4 and (model / "samples.jpg").is_file()

@@ -115,3 +115,9 @@ def tensors_of(run: Path) -> dict[str, Tensor]:
 def log_lines(run: Path) -> list[dict]:
     """The lines of a run's log."""
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def equal_lines(run: Path) -> list[dict]:
+    """The lines of a run's log without what equal runs may differ in."""
+    machine = ("pictures_per_second", "peak_memory_mb")
+    return [{k: v for k, v in line.items() if k not in machine} for line in log_lines(run)]

@@ -16,6 +16,7 @@ def compare(
     out: Path,
     data: Path | None = None,
     seed: int = 0,
+    weights_dir: Path | None = None,
 ) -> None:
     """Compare runs in one report: samples, scores, sizes, speed, losses at equal cost, options.
 
@@ -24,6 +25,7 @@ def compare(
         out: folder for report.html, report.md and their pictures.
         data: domain folders of the pictures on the sample sheets; the bundled faces if not given.
         seed: of the choice of pictures and of the latent codes.
+        weights_dir: folder to look in first for the landmark network of masked skips.
     """
     from facemeld.data.folders import bundled_faces, scan_domains
     from facemeld.reports.plots import check_plotting
@@ -52,5 +54,5 @@ def compare(
     from facemeld.reports.samples import choose_faces
 
     faces = choose_faces({d: f for d, f in files.items() if d in known}, seed)
-    for path in write_comparison(runs, faces, out)[:2]:
+    for path in write_comparison(runs, faces, out, weights_dir)[:2]:
         print(path)

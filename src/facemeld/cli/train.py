@@ -101,7 +101,7 @@ def cross(
     out: Path,
     test_data: Path | None = None,
     model: str | None = None,
-    preset: str = "faces-64",
+    preset: str | None = None,
     pictures: int | None = None,
     seed: int | None = None,
     weights_dir: Path | None = None,
@@ -113,33 +113,60 @@ def cross(
 
     Args:
         data: folder with a subfolder of training pictures for each domain.
-        own: domains to train on.
+        own: domains to train on, or those of the model.
         foreign: domains whose pictures become sources.
         out: folder for the sheets; the run goes into `run` in it, and goes on if it is unfinished.
         test_data: held-out pictures, laid out like data; without it the training pictures.
         model: a model of the own domains, instead of training one.
-        preset: of the training.
+        preset: of the training; faces-64 if not given.
         pictures: length of the training in pictures seen.
         seed: of the training.
         weights_dir: folder to look in first for published weights.
     """
     from facemeld.data.folders import scan_domains
 
-    given = {"data": str(data), "domains": own, "pictures": pictures, "seed": seed}
-    given = {name: value for name, value in given.items() if value is not None}
-    chosen = _training_config(preset, None, given)
+    training = {"preset": preset, "pictures": pictures, "seed": seed}
+    training = {name: value for name, value in training.items() if value is not None}
+    if both := set(own) & set(foreign):
+        raise UserError(f"{', '.join(sorted(both))} cannot be both own and foreign", where="--own")
+    if model is None:
+        given = training | {"data": str(data), "domains": own}
+        chosen = _training_config(given.pop("preset", "faces-64"), None, given)
+    else:
+        _check_taken(model, own, training)
     for domains in (own, foreign):
         scan_domains(data, only=domains, at_least=1)
         if test_data is not None:
             scan_domains(test_data, only=domains, at_least=1)
-    from facemeld.training.cross_domain import cross_domains
+    from facemeld.reports.cross_domain import cross_domains
     from facemeld.training.loop import train as run
 
     if model is None:
         model = str(run(chosen, out / "run", weights_dir=weights_dir))
-    result = cross_domains(model, data if test_data is None else test_data, foreign, out)
-    for file in result.files:
+    faces = data if test_data is None else test_data
+    for file in cross_domains(model, faces, foreign, out, weights_dir=weights_dir).files:
         print(file)
+
+
+def _check_taken(model: str, own: list[str], training: dict) -> None:
+    """UserError for options of training beside a trained model, or a model of other domains."""
+    from facemeld.networks.model_folder import find_model, read_network_config
+
+    if training:
+        names = ", ".join(f"--{name}" for name in training)
+        raise UserError(
+            f"{names} are for training, and --model names a trained model",
+            where="facemeld cross",
+            fix=f"leave out {names}, or --model",
+        )
+    domains = read_network_config(find_model(model)).domains
+    if set(own) != set(domains):
+        raise UserError(
+            f"the model knows {', '.join(domains)}, not just {', '.join(own)}: what is foreign to "
+            "it would be something else",
+            where=f"--model {model}",
+            fix=f"--own {' '.join(domains)}, or train a model of the own domains without --model",
+        )
 
 
 @app.command
@@ -147,8 +174,9 @@ def presets() -> None:
     """List the training presets."""
     from facemeld.config import presets as known
 
+    width = max(map(len, known()))
     for name, purpose in known().items():
-        print(f"{name:16} {purpose}")
+        print(f"{name:{width}} {purpose}")
 
 
 def _training_config(preset_name: str | None, file: Path | None, given: dict):

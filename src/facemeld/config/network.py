@@ -28,7 +28,12 @@ class SwinConfig:
     mlp_ratio: int = 2
     """Width of the MLP's hidden layer in channels of the block."""
     convolutional_levels: int = 2
-    """How many of the finest resolutions keep convolutional residual blocks."""
+    """How many of the finest resolutions keep convolutional residual blocks; the coarsest one has
+    Swin stages in any case."""
+
+    def first_level(self, resolutions: int) -> int:
+        """Halvings before the first Swin stage of a network with so many resolutions."""
+        return min(self.convolutional_levels, resolutions - 1)
 
     def problems(self) -> list[str]:
         """Values that no Swin block can have, as sentences."""
@@ -61,7 +66,8 @@ class NetworkConfig:
     discriminator: str = "resnet"
     skips: str = "none"
     skip_resolutions: tuple[int, ...] = (32, 64, 128)
-    """Sides of the encoder maps that the skips carry."""
+    """Sides of the encoder maps that the skips carry; of sizes that are no power of two, each means
+    the map from that side to less than twice of it."""
     high_pass_divisor: float = 1.0
     """The paper's w_hpf: larger is weaker."""
     widths: tuple[int, ...] = ()
@@ -97,12 +103,12 @@ class NetworkConfig:
         """The same with the paper's widths filled in; UserError if anything is impossible."""
         check(self.problems(), "network")
         to_four = _paper_widths(self.image_size, self.image_size.bit_length() - 3)
-        widths = self._generator_widths()
         return dataclasses.replace(
             self,
-            widths=widths,
-            style_encoder_widths=self.style_encoder_widths
-            or (widths if self.style_encoder == "swin" else to_four),
+            widths=self._generator_widths(),
+            style_encoder_widths=self._swin_style_widths()
+            if self.style_encoder == "swin"
+            else self.style_encoder_widths or to_four,
             discriminator_widths=self.discriminator_widths or to_four,
         )
 
@@ -188,38 +194,54 @@ class NetworkConfig:
 
     def skip_sides(self) -> tuple[int, ...]:
         """Sides of the encoder maps that the skips carry, finest first."""
-        sides = self._encoder_sides()
-        return tuple(s for s in sides if self.skips != "none" and s in self.skip_resolutions)
-
-    def _generator_widths(self) -> tuple[int, ...]:
-        """The generator's widths; the paper halves down to 16 px, with high-pass skips to 8 px."""
-        deeper = self.skips in ("highpass", "masked")
-        halvings = max(self.finest_side.bit_length() - 5, 1) + deeper
-        return self.widths or _paper_widths(self.finest_side, halvings)
+        sides = self._encoder_sides() if self.skips != "none" else []
+        return tuple(s for s in sides if any(r <= s < 2 * r for r in self.skip_resolutions))
 
     def _encoder_sides(self) -> list[int]:
         """Sides of the encoder's maps that skips may carry, finest first."""
         return [self.finest_side >> k for k in range(len(self._generator_widths()) - 1)]
 
+    def _generator_widths(self) -> tuple[int, ...]:
+        return self.widths or self._default_widths(swin=self.generator.startswith("swin"))
+
+    def _swin_style_widths(self) -> tuple[int, ...]:
+        """The widths of a Swin style encoder: the generator's, unless given."""
+        if self.style_encoder_widths:
+            return self.style_encoder_widths
+        return _whole_heads(self.widths or self._default_widths(swin=True), self.swin)
+
+    def _default_widths(self, *, swin: bool) -> tuple[int, ...]:
+        """The paper's rule: halve down to 16 px, with high-pass skips to 8 px.
+
+        Fewer halvings where those would leave half pixels, or Swin stages less than a window.
+        """
+        side = self.finest_side
+        halvings = max(side.bit_length() - 5, 1) + (self.skips in ("highpass", "masked"))
+        widths = _paper_widths(side, halvings)
+        if not swin:
+            return widths
+        while len(widths) > 2 and side >> (len(widths) - 1) < self.swin.window_size:
+            widths = widths[:-1]
+        return _whole_heads(widths, self.swin)
+
     def _swin_problems(self) -> list[str]:
         """Swin stages that windows or heads do not fit."""
         found = []
-        widths = self._generator_widths()
         parts = {}
         if self.generator.startswith("swin"):
-            parts["generator"] = widths
+            widths = parts["generator"] = self._generator_widths()
+            if not self.encoder_blocks and self.swin.first_level(len(widths)) == len(widths) - 1:
+                found.append(
+                    "the generator's encoder has no Swin stage: it needs encoder_blocks, or "
+                    "swin.convolutional_levels below its halvings"
+                )
         if self.style_encoder == "swin":
-            parts["style encoder"] = self.style_encoder_widths or widths
+            parts["style encoder"] = self._swin_style_widths()
         for part, channels in parts.items():
-            stages = channels[self.swin.convolutional_levels :]
+            stages = channels[self.swin.first_level(len(channels)) :]
             finest = self.finest_side if part == "generator" else self.image_size
             coarsest = finest >> (len(channels) - 1)
-            if not stages:
-                found.append(
-                    f"the {part} has no Swin stage: swin.convolutional_levels is "
-                    f"{self.swin.convolutional_levels}, it has {len(channels)} resolutions"
-                )
-            elif coarsest < self.swin.window_size:
+            if coarsest < self.swin.window_size:
                 found.append(
                     f"the {part}'s coarsest map of {coarsest} px is smaller than swin.window_size "
                     f"{self.swin.window_size}: give fewer widths or a smaller window"
@@ -268,7 +290,15 @@ def level_of(doublings: int, of: int) -> int:
 
 
 def _paper_widths(image_size: int, halvings: int) -> tuple[int, ...]:
+    """As far as whole pixels go."""
+    halvings = min(halvings, (image_size & -image_size).bit_length() - 1)
     return tuple(min(2**14 // image_size << level, 512) for level in range(halvings + 1))
+
+
+def _whole_heads(widths: tuple[int, ...], swin: SwinConfig) -> tuple[int, ...]:
+    """These widths, those of Swin stages rounded down to whole heads."""
+    first, head = swin.first_level(len(widths)), swin.head_width
+    return (*widths[:first], *(max(w // head, 1) * head for w in widths[first:]))
 
 
 def _width_problems(

@@ -74,13 +74,11 @@ _COMPACT = dict(
     mapping_domain_layers=2,
     swin=SwinConfig(head_width=24),
 )
-_SWIN = dict(
-    generator="swin-unet",
-    style_encoder="swin",
-    skips="additive",
-    encoder_blocks=1,
-    decoder_blocks=1,
-)
+_SWIN_UNET = dict(generator="swin-unet", encoder_blocks=1, decoder_blocks=1)
+_SWIN_ENCODER = dict(generator="swin-encoder", encoder_blocks=1, decoder_blocks=2)
+_AT_128 = dict(image_size=128, style_encoder="swin", skips="additive", skip_resolutions=(32, 64))
+_AT_256 = dict(image_size=256, style_encoder="swin", skips="additive")
+_ON_64 = dict(_LEAN, pictures=110_000, warmup_pictures=2400, diversity_until=0.8)
 
 _PRESETS: dict[str, tuple[str, dict, dict]] = {
     # name: what it is for, network differences, training differences
@@ -98,31 +96,59 @@ _PRESETS: dict[str, tuple[str, dict, dict]] = {
     "faces-64": (
         "compact 64 px networks and the lean recipe, for two CPU cores and an hour or more",
         _COMPACT,
-        dict(_LEAN, pictures=110_000, warmup_pictures=2400, diversity_until=0.8),
+        _ON_64,
     ),
+    # The Swin generators cost what residual ones do, to a fifth: the compact ones what faces-64's
+    # does, the base ones what the paper's does, the small ones what the paper's does at half its
+    # widths. Numbers of the generator, counted in tests/networks/test_costs.py.
     "swin-64": (
-        "faces-64 with a Swin U-Net",
-        dict(_COMPACT, generator="swin-unet", decoder_blocks=1),
-        dict(_LEAN, pictures=110_000, warmup_pictures=2400, diversity_until=0.8),
+        "faces-64 with a Swin U-Net, 2.65 M and 0.41 GMAC",
+        dict(_COMPACT | _SWIN_UNET, widths=(24, 48, 96, 144)),
+        _ON_64,
+    ),
+    "swin-encoder-64": (
+        "faces-64 with a Swin encoder, 2.62 M and 0.38 GMAC",
+        dict(_COMPACT | _SWIN_ENCODER, widths=(24, 48, 96, 168)),
+        _ON_64,
     ),
     "swin-small-128": (
-        "Swin U-Net and Swin style encoder at 128 px, 15 M and 9 GMAC, the paper's training",
-        dict(_SWIN, image_size=128, widths=(64, 96, 192, 384), skip_resolutions=(32, 64)),
+        "Swin U-Net and style encoder at 128 px, 8.6 M and 5.9 GMAC, the paper's training",
+        dict(_AT_128, **_SWIN_UNET, widths=(48, 96, 192, 256)),
         {},
     ),
     "swin-base-128": (
-        "the same with the paper's widths, 42 M and 39 GMAC",
-        dict(_SWIN, image_size=128, widths=(128, 256, 512, 512), skip_resolutions=(32, 64)),
+        "the same as large as the paper's generator, 33 M and 23 GMAC",
+        dict(_AT_128, **_SWIN_UNET, widths=(96, 192, 384, 512)),
+        {},
+    ),
+    "swin-encoder-small-128": (
+        "Swin encoder and style encoder at 128 px, 7.0 M and 5.4 GMAC, the paper's training",
+        dict(_AT_128, **_SWIN_ENCODER, widths=(64, 96, 192, 256)),
+        {},
+    ),
+    "swin-encoder-base-128": (
+        "the same as large as the paper's generator, 31 M and 24 GMAC",
+        dict(_AT_128, **_SWIN_ENCODER, widths=(112, 224, 448, 512)),
         {},
     ),
     "swin-small-256": (
-        "Swin U-Net and Swin style encoder at 256 px, 28 M and 27 GMAC, the paper's training",
-        dict(_SWIN, image_size=256, widths=(64, 96, 128, 256, 512)),
+        "Swin U-Net and style encoder at 256 px, 8.9 M and 9.4 GMAC, the paper's training",
+        dict(_AT_256, **_SWIN_UNET, widths=(32, 48, 96, 192, 256)),
         {},
     ),
     "swin-base-256": (
-        "the same with the paper's widths, 44 M and 59 GMAC",
-        dict(_SWIN, image_size=256, widths=(64, 128, 256, 512, 512)),
+        "the same as large as the paper's generator, 34 M and 35 GMAC",
+        dict(_AT_256, **_SWIN_UNET, widths=(48, 96, 192, 384, 512)),
+        {},
+    ),
+    "swin-encoder-small-256": (
+        "Swin encoder and style encoder at 256 px, 7.1 M and 8.0 GMAC, the paper's training",
+        dict(_AT_256, **_SWIN_ENCODER, widths=(32, 64, 96, 192, 256)),
+        {},
+    ),
+    "swin-encoder-base-256": (
+        "the same as large as the paper's generator, 28 M and 32 GMAC",
+        dict(_AT_256, **_SWIN_ENCODER, widths=(64, 128, 192, 384, 512)),
         {},
     ),
     "smoke": (

@@ -63,6 +63,10 @@ class FusionPipeline:
         name: what the model is called in the settings of its results.
         weights: the file that the networks came from.
         weights_dir: folder to look in first for detectors and landmark networks.
+        on_note: is told of sources whose masks are empty.
+
+    Raises:
+        UserError: the model's skips need masks, and no landmark network is at hand.
     """
 
     def __init__(
@@ -72,13 +76,19 @@ class FusionPipeline:
         name: str = "",
         weights: str | Path | None = None,
         weights_dir: str | Path | None = None,
+        on_note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.backend = backend
         self.encodings = Encodings(backend)
         self.name = name
         self._weights = weights
         self._weights_dir = weights_dir
+        self._on_note, self._noted = on_note, set[str]()
         self._masker: Masker | None = None
+        if backend.config.skips == "masked":
+            from facemeld.fusion.skip_masks import load_masker
+
+            self._masker = load_masker(weights_dir)
 
     @classmethod
     def from_pretrained(
@@ -102,25 +112,37 @@ class FusionPipeline:
             precision: of PyTorch: ``fp32``, ``bf16``, or ``auto``, the faster one.
             compile: compile PyTorch's networks: the first picture takes a minute, others less time.
             weights_dir: folder to look in first for detectors and landmark networks.
-            on_note: is told what ``auto`` measured.
+            on_note: is told what ``auto`` measured, and of sources whose masks are empty.
 
         Raises:
             UserError: there is no such model, or the folder is damaged; or the backend is not
-                installed, has no graphs of this model, or not what else is asked for.
+                installed, has no graphs of this model, or not what else is asked for; or the model
+                lacks a landmark network.
         """
         folder = find_model(model)
         opened = open_backend(
             folder, backend, device=device, precision=precision, compile=compile, on_note=on_note
         )
-        weights = folder / "model.safetensors"
-        return cls(opened, name=folder.resolve().name, weights=weights, weights_dir=weights_dir)
+        return cls(
+            opened,
+            name=folder.resolve().name,
+            weights=folder / "model.safetensors",
+            weights_dir=weights_dir,
+            on_note=on_note,
+        )
 
     @classmethod
-    def from_networks(cls, networks: Networks) -> FusionPipeline:
-        """A pipeline of networks that are at hand, like those of a run."""
+    def from_networks(
+        cls, networks: Networks, *, weights_dir: str | Path | None = None
+    ) -> FusionPipeline:
+        """A pipeline of networks that are at hand, like those of a run.
+
+        Raises:
+            UserError: their skips need masks, and no landmark network is at hand.
+        """
         from facemeld.fusion.torch_backend import TorchBackend
 
-        return cls(TorchBackend(networks))
+        return cls(TorchBackend(networks), weights_dir=weights_dir)
 
     def save_pretrained(self, folder: str | Path, *, card: str, half: bool = False) -> None:
         """Writes a model folder (see networks.bundle.save_model)."""
@@ -201,24 +223,22 @@ class FusionPipeline:
         """Masks of aligned faces, for a model whose skips need them; else None.
 
         -> B 2 256 256 in [0, 1]
-
-        Raises:
-            UserError: no landmark network is at hand.
         """
-        if self.backend.config.skips != "masked":
+        if self._masker is None:
             return None
         import torch
-
-        from facemeld.fusion.skip_masks import load_masker
-
-        if self._masker is None:
-            self._masker = load_masker(self._weights_dir)
 
         def masks(pictures: np.ndarray) -> np.ndarray:
             with torch.inference_mode():
                 return self._masker(torch.from_numpy(pictures)).numpy()
 
-        return np.stack(self.encodings.each("skip masks", sources, masks))
+        found = np.stack(self.encodings.each("skip masks", sources, masks))
+        for source, mask in zip(sources, found):
+            name = str(source.name)
+            if not mask.any() and name not in self._noted:
+                self._noted.add(name)
+                self._on_note(f"no human face was found in {name}: this model's skips carry none")
+        return found
 
     @cached_property
     def face_parts(self) -> FaceParts:
@@ -347,19 +367,22 @@ class FusionPipeline:
             raise UserError("a grid needs at least one source and one reference")
         check_cell(cell)
         inputs = [read_input(r) for r in references]
-        styles = self.styles_of(inputs, domain)[:, None, None].repeat(len(LEVELS), axis=1)
-        columns = len(styles)
+        styles = self.styles_of(inputs, domain)
         rows: list[list[Image.Image | None]] = [[None, *self._shown(inputs)]]
-        for source in sources:
-            given = [read_input(source)]
-            masks = self.skip_masks(given)
-            fused = self.backend.decode(
-                self.encodings.contents(given) * columns,
-                styles,
-                skip_masks=None if masks is None else masks.repeat(columns, axis=0),
-            )
-            rows.append([*self._shown(given), *from_array(fused)])
+        for source in map(read_input, sources):
+            fused = self.under_styles(source, styles)
+            rows.append([*self._shown([source]), *from_array(fused)])
         return sheet(rows, cell=cell)
+
+    def under_styles(self, source: Picture, styles: np.ndarray) -> np.ndarray:
+        """One source under each of several styles. B S -> B 3 H W in about [-1, 1]"""
+        given = [read_input(source)]
+        masks = self.skip_masks(given)
+        return self.backend.decode(
+            self.encodings.contents(given) * len(styles),
+            styles[:, None, None].repeat(len(LEVELS), axis=1),
+            skip_masks=None if masks is None else masks.repeat(len(styles), axis=0),
+        )
 
     def styles_of(self, references: Sequence[Picture], domain: str | None = None) -> np.ndarray:
         """The style of each reference; its domain is guessed where none is named. -> B S"""

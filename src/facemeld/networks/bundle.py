@@ -87,7 +87,7 @@ def build_generator(config: NetworkConfig) -> Generator:
         encoder_blocks=config.encoder_blocks,
         decoder_blocks=config.decoder_blocks,
         skips=config.skips,
-        skip_resolutions=config.skip_resolutions,
+        skip_resolutions=config.skip_sides(),
         high_pass_divisor=config.high_pass_divisor,
         styled_output=config.styled_output,
         unit_styles=config.unit_styles,

@@ -76,9 +76,10 @@ class AdditiveSkip(nn.Module):
 class Generator(nn.Module):
     """Source picture and style code to fused picture.
 
-    Kinds differ in their blocks only. From ``swin.convolutional_levels`` halvings on, the encoder
-    of ``swin-encoder`` and both halves of ``swin-unet`` are made of Swin stages; the encoder of
-    ``projected`` reads frozen features; everything else is residual blocks.
+    Kinds differ in their blocks only. From ``swin.convolutional_levels`` halvings on, and at
+    the coarsest resolution, the encoder of ``swin-encoder`` and both halves of ``swin-unet`` are
+    made of Swin stages; that of ``projected`` reads frozen features; everything else is residual
+    blocks.
 
     Args:
         kind: ``resnet``, ``swin-encoder``, ``swin-unet`` or ``projected``.
@@ -123,20 +124,20 @@ class Generator(nn.Module):
         self.high_pass_divisor = high_pass_divisor
         self.patch_size = patch_size
         side = image_size // patch_size
-        resolutions = [side >> level for level in range(len(widths) - 1)]
-        carried = [r for r in resolutions if skips != "none" and r in skip_resolutions]
+        sides = [side >> level for level in range(len(widths) - 1)]
+        carried = {s: w for s, w in zip(sides, widths) if skips != "none" and s in skip_resolutions}
         self.skip_resolutions = tuple(carried)
         style = {"style_size": style_size, "unit_styles": unit_styles}
+        first_swin = swin.first_level(len(widths))
 
         def encoder_block(level: int, **sizes) -> nn.Module:
-            if kind == "resnet" or level < swin.convolutional_levels:
+            if kind == "resnet" or level < first_swin:
                 return ResidualBlock(normalise=True, separable=separable, **sizes)
             return SwinStage(sizes=swin, norm="instance", **sizes)
 
         def decoder_block(level: int, **sizes) -> nn.Module:
-            if kind != "swin-unet" or level < swin.convolutional_levels:
-                shortcut = skips not in ("highpass", "masked")
-                how = {"shortcut": shortcut, "separable": separable}
+            if kind != "swin-unet" or level < first_swin:
+                how = {"shortcut": skips not in ("highpass", "masked"), "separable": separable}
                 return StyledResidualBlock(**how, **style, **sizes)
             return StyledSwinStage(sizes=swin, **style, **sizes)
 
@@ -149,7 +150,7 @@ class Generator(nn.Module):
                 width=widths[-1],
                 side=side >> coarsest,
                 blocks=encoder_blocks,
-                skips={r: widths[resolutions.index(r)] for r in carried},
+                skips=carried,
             )
         else:
             self.from_rgb = conv(3 * patch_size**2, widths[0])
@@ -161,21 +162,17 @@ class Generator(nn.Module):
                 self.encoder.append(encoder_block(coarsest, **same))
         self.decoder = nn.ModuleList()
         for level, (fine, coarse) in enumerate(zip(widths, widths[1:])):
-            self.decoder.insert(
-                0, decoder_block(level + 1, inputs=coarse, outputs=fine, upsample=True)
-            )
+            block = decoder_block(level + 1, inputs=coarse, outputs=fine, upsample=True)
+            self.decoder.insert(0, block)
         for _ in range(decoder_blocks):
             self.decoder.insert(0, decoder_block(coarsest, **same))
         doublings = [*[0] * decoder_blocks, *range(1, coarsest + 1)]
         self.levels = tuple(level_of(done, coarsest) for done in doublings)
         """Of each block of the decoder: its place in ``config.LEVELS``."""
-        self.additive_skips = nn.ModuleDict()
-        if skips == "additive":
-            for resolution in carried:
-                width = widths[resolutions.index(resolution)]
-                self.additive_skips[str(resolution)] = AdditiveSkip(
-                    channels=width, style_size=style_size
-                )
+        additive = carried if skips == "additive" else {}
+        self.additive_skips = nn.ModuleDict(
+            {str(s): AdditiveSkip(channels=w, style_size=style_size) for s, w in additive.items()}
+        )
         self.output_norm = (
             AdaIN(channels=widths[0], **style) if styled_output else InstanceNorm(widths[0])
         )
@@ -228,7 +225,7 @@ class Generator(nn.Module):
         Args:
             content: what ``encode`` returned.
             styles: style codes, one a sample; or one for each level and region.
-            masks: B 2 H W in [0, 1] for ``masked`` skips: the first for maps of up to 32 px, the
+            masks: B 2 H W in [0, 1] for ``masked`` skips: the first for maps below 64 px, the
                 second for finer ones. Without masks these skips carry nothing, as in the paper.
             content_strength: factor of what the skips add.
         """
@@ -269,7 +266,7 @@ class Generator(nn.Module):
         if self.skips == "masked":
             if masks is None:
                 return x
-            mask = masks[:, :1] if side <= 32 else masks[:, 1:]
+            mask = masks[:, :1] if side < 64 else masks[:, 1:]
             mask = F.interpolate(mask, size=(side, side), mode="bilinear").to(x.dtype)
             features = mask * features
         return x + high_pass(features) * (strength / self.high_pass_divisor)

@@ -103,7 +103,7 @@ class SwinStyleEncoder(nn.Module):
                 "outputs": width if last else widths[level + 1],
                 "downsample": not last,
             }
-            if level < swin.convolutional_levels:
+            if level < swin.first_level(len(widths)):
                 self.stages.append(ResidualBlock(**sizes))
             else:
                 self.stages.append(SwinStage(sizes=swin, norm="layer", **sizes))

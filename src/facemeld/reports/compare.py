@@ -39,22 +39,26 @@ _SPREAD = 0.2  # share of the median between the quartiles from which a speed co
 _CLOCKS = ("pictures", "seconds")
 
 
-def write_comparison(runs: Sequence[Run], faces: Faces, out: Path) -> list[Path]:
+def write_comparison(
+    runs: Sequence[Run], faces: Faces, out: Path, weights_dir: str | Path | None = None
+) -> list[Path]:
     """Writes report.md, report.html and their pictures; returns their paths, the two first.
 
     Args:
         runs: at least one, with different labels.
         faces: what the sample sheets show.
         out: folder; made if missing.
+        weights_dir: where to look first for a landmark network, which masked skips need.
 
     Raises:
-        UserError: weights that cannot be read, or a folder that cannot be written to.
+        UserError: weights that cannot be read, masked skips without a landmark network, or a
+            folder that cannot be written to.
     """
     fused, origins = [], []
     for number, run in enumerate(runs, 1):
         print(f"{number}/{len(runs)} fusing with {run.label}", file=sys.stderr)
         networks, origin = load_networks(run)
-        fused.append(fuse_all(networks, faces))
+        fused.append(fuse_all(networks, faces, weights_dir))
         origins.append(origin)
     page = Page(f"Comparison of {len(runs)} runs" if len(runs) > 1 else f"Run {runs[0].label}")
     _overview(page, runs, origins)
@@ -197,17 +201,20 @@ def _speed(page: Page, runs: Sequence[Run]) -> None:
     logged = [(run, run.log) for run in runs if run.log is not None]
     if not logged:
         return
-    page.heading("Speed")
+    page.heading("Speed and memory")
     page.text(
         "From the logs: pictures a second between two lines. Training time leaves sheets, "
-        "checkpoints and breaks out. The logs do not say which machine a run was on."
+        "checkpoints and breaks out. Peak memory is that of training, of one process: on a GPU "
+        "what its tensors took, else all of the process with its libraries; blank where a log does "
+        "not tell it. The logs do not say which machine a run was on."
     )
     rows = []
     for run, log in logged:
         lower, median, upper = speed_quartiles(log)
-        rows.append([run.label, median, lower, upper, len(log.speeds), log.seconds[-1]])
+        row = [run.label, median, lower, upper, len(log.speeds), log.seconds[-1]]
+        rows.append([*row, log.peak_memory_mb])
     columns = ["run", "median", "lower quartile", "upper quartile", "lines", "seconds in all"]
-    page.table(columns, rows, caption="Pictures a second in training")
+    page.table([*columns, "peak memory in MB"], rows, caption="Pictures a second in training")
 
 
 def _equal_cost(page: Page, runs: Sequence[Run]) -> None:

@@ -35,6 +35,8 @@ class Log:
     """Pictures a second since the line before."""
     lines: list[dict[str, float]] = field(repr=False)
     """Losses and metrics."""
+    peak_memory_mb: float | None = None
+    """The most that the leading process took, in 10^6 bytes; None in logs that do not tell."""
 
     @property
     def names(self) -> list[str]:
@@ -213,6 +215,7 @@ def _log_of(lines: list[dict[str, float]], log_every: int, notes: list[str]) -> 
     """The log with its clock of seconds, which starts at the first line of this folder."""
     pictures = [int(line.pop("pictures")) for line in lines]
     speeds = [line.pop("pictures_per_second") for line in lines]
+    memory = [line.pop("peak_memory_mb") for line in lines if "peak_memory_mb" in line]
     before = 0
     if pictures[0] > 2 * log_every:
         before = pictures[0] - log_every
@@ -222,7 +225,7 @@ def _log_of(lines: list[dict[str, float]], log_every: int, notes: list[str]) -> 
         passed += (seen - before) / speed
         seconds.append(passed)
         before = seen
-    return Log(pictures, seconds, speeds, lines)
+    return Log(pictures, seconds, speeds, lines, max(memory, default=None))
 
 
 def speed_quartiles(log: Log) -> tuple[float, float, float]:

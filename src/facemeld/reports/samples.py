@@ -17,9 +17,9 @@ from PIL import Image
 from facemeld.data.randomness import random_at
 from facemeld.errors import UserError
 from facemeld.fusion.pipeline import FusionPipeline
+from facemeld.images.arrays import from_array
 from facemeld.images.read import centre_square, read_picture
 from facemeld.images.sheet import sheet
-from facemeld.images.tensors import to_pictures
 from facemeld.networks.bundle import Networks, load_model, without_values
 from facemeld.reports.runs import Run
 from facemeld.training import checkpoint
@@ -105,26 +105,33 @@ def load_networks(run: Run) -> tuple[Networks, str]:
     return networks.eval().requires_grad_(False), f"checkpoint at {facts['pictures']:,} pictures"
 
 
-def fuse_all(networks: Networks, faces: Faces) -> Fused:
-    """Every source under every look; 2 x domains pictures for each source."""
-    pipe = FusionPipeline.from_networks(networks)
+def fuse_all(networks: Networks, faces: Faces, weights_dir: str | Path | None = None) -> Fused:
+    """Every source under every look; 2 x domains pictures for each source.
+
+    Args:
+        networks: the model.
+        faces: sources and looks.
+        weights_dir: where to look first for a landmark network, which masked skips need.
+
+    Raises:
+        UserError: it is needed, and not there.
+    """
+    pipe = FusionPipeline.from_networks(networks, weights_dir=weights_dir)
     known = [i for i, domain in enumerate(faces.domains) if domain in pipe.domains]
+    blank: list[Image.Image | None] = [None] * (2 * len(faces.domains))
+    rows = [list(blank) for _ in faces.sources]
     if not known:
-        return Fused([[None] * (2 * len(faces.domains)) for _ in faces.sources])
+        return Fused(rows)
     labels = torch.tensor([pipe.domains.index(faces.domains[i]) for i in known])
     references = pipe.prepare([faces.references[i] for i in known])
     latents = torch.cat([faces.latent(i, networks.config.latent_size) for i in known])
     styles = torch.cat([pipe.encode_style(references, labels), pipe.map_latent(latents, labels)])
     columns = [*known, *(len(faces.domains) + i for i in known)]
-    rows = []
-    with torch.inference_mode():
-        for picture in pipe.prepare(faces.sources):
-            content = networks.generator.encode(picture[None]).repeat(len(styles))
-            fused = torch.nan_to_num(networks.generator.decode(content, styles).float())
-            row: list[Image.Image | None] = [None] * (2 * len(faces.domains))
-            for column, image in zip(columns, to_pictures(fused)):
-                row[column] = image
-            rows.append(row)
+    for row, source in zip(rows, faces.sources):
+        # a broken model still gets its sheet
+        fused = np.nan_to_num(pipe.under_styles(source, styles.cpu().numpy()))
+        for column, image in zip(columns, from_array(fused)):
+            row[column] = image
     return Fused(rows)
 
 

@@ -41,7 +41,12 @@ from facemeld.training.guard import StepGuard, not_finite
 from facemeld.training.landmarks import Landmarks
 from facemeld.training.lean import LeanRecipe
 from facemeld.training.light_scores import LightScores, check_light_scores
-from facemeld.training.needs import processes_of, published_features, training_folders
+from facemeld.training.needs import (
+    check_masks,
+    processes_of,
+    published_features,
+    training_folders,
+)
 from facemeld.training.optimizers import optimizer_of, set_learning_rates, trainable
 from facemeld.training.processes import SharedFlag, Team, launch, torchrun_team
 from facemeld.training.run_folder import open_run
@@ -95,7 +100,7 @@ def train(
     if config.init and not checkpoint.any_in(out / "checkpoints"):
         check_start(config)
     if config.network.skips == "masked":
-        load_masker(weights_dir)  # so that a missing file is told before long work
+        check_masks(config, folders, load_masker(weights_dir))
     if config.evaluate_every:
         check_light_scores(config, folders, weights_dir)
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):
@@ -215,7 +220,9 @@ class _Run:
             lambda: SampleSheet(config, self.store, self.masker) if team.leads else None
         )
         recipe = self._recipe(started)
-        log = RunLog(self.out, total=config.pictures, start=self.pictures) if team.leads else None
+        log = None
+        if team.leads:
+            log = RunLog(self.out, total=config.pictures, start=self.pictures, device=self.device)
         means, stop, stopped = Means(), SharedFlag(team), 0
         batches = BatchesAhead(self.sampler.batch, self.iteration)
         interruption.patient = True

@@ -27,6 +27,7 @@ from facemeld.training.loop import _Run
 from facemeld.training.needs import processes_of, published_features, training_folders
 from facemeld.training.precision import fastest_precision
 from facemeld.training.processes import Team, device_of, launch
+from facemeld.training.runlog import peak_memory_mb
 
 WARM_UP = 2
 LEAN_CYCLE = 8
@@ -222,20 +223,6 @@ def matmul_peak(device: torch.device, precision: str) -> float:
         _wait(device)
         times.append(time.perf_counter() - began)
     return 2 * side**3 / min(times) / 1e9
-
-
-def peak_memory_mb(device: torch.device) -> float | None:
-    """The most memory so far, in 10^6 bytes; None where the system does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    import sys
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def _wait(device: torch.device) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from facemeld.config import TrainingConfig
 from facemeld.data.catalogue import find_weights
 from facemeld.data.folders import DomainFolders, scan_domains
+from facemeld.data.sampling import as_tensor
+from facemeld.data.store import load_pictures
+from facemeld.errors import UserError
+from facemeld.fusion.skip_masks import Masker
 from facemeld.training.distil import teacher_folders
 from facemeld.training.processes import best_size, torchrun_size
+
+_LOOKED_AT = 16  # pictures of each domain
 
 
 def training_folders(config: TrainingConfig) -> DomainFolders:
@@ -20,6 +27,27 @@ def training_folders(config: TrainingConfig) -> DomainFolders:
     if config.recipe == "distil":
         return teacher_folders(config)
     return scan_domains(config.data, only=config.domains)
+
+
+def check_masks(config: TrainingConfig, folders: DomainFolders, masker: Masker) -> None:
+    """Raises a UserError for domains in whose pictures the masker finds nothing: skips that are
+    masked would carry nothing there. A few pictures of each are looked at."""
+    some = [files[:: -(-len(files) // _LOOKED_AT)] for files in folders.files]
+    size, how = config.network.image_size, config.on_unreadable
+    chosen = dataclasses.replace(folders, files=tuple(some))
+    store = load_pictures(chosen, size, on_unreadable=how)
+    without = [
+        domain
+        for domain, pictures in zip(store.domains, store.pictures)
+        if not masker(as_tensor(pictures, "cpu")).any()
+    ]
+    if without:
+        raise UserError(
+            f"no landmarks are found in pictures of {', '.join(without)}, so masks are empty there "
+            "and skips would carry nothing",
+            where="skips = masked",
+            fix="leave these domains out, or choose skips = highpass",
+        )
 
 
 def published_features(config: TrainingConfig, weights_dir: str | Path | None) -> Path | None:

@@ -52,12 +52,15 @@ class RunLog:
         folder: the run folder; log.jsonl and TensorBoard events go there.
         total: pictures at the end of the run.
         start: pictures seen at the start of this session.
+        device: of the training, whose memory is told.
     """
 
-    def __init__(self, folder: Path, *, total: int, start: int) -> None:
+    def __init__(
+        self, folder: Path, *, total: int, start: int, device: torch.device = torch.device("cpu")
+    ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.total = total
+        self.total, self.device = total, device
         self.events = SummaryWriter(folder)
         self.file = _open_lines(folder / "log.jsonl")
         self.speed = Speed(start)
@@ -76,6 +79,8 @@ class RunLog:
         """
         rate, left = self.speed.measure(pictures, self.total)
         line = {"pictures": pictures, "pictures_per_second": round(rate, 2)}
+        if (memory := peak_memory_mb(self.device)) is not None:
+            line["peak_memory_mb"] = round(memory)
         line |= {name: round(value, 5) for name, value in means.items()}
         if left_out:
             line["left_out"] = left_out
@@ -125,6 +130,21 @@ class Speed:
         rate = (pictures - self.pictures) / elapsed
         self.pictures, self.since, self.paused = pictures, self.now(), 0.0
         return rate, (total - pictures) / rate if rate > 0 else float("inf")
+
+
+def peak_memory_mb(device: torch.device) -> float | None:
+    """The most memory of this process so far, in 10^6 bytes; None where the system does not tell.
+
+    On a GPU what tensors took, else everything with all libraries.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def _open_lines(path: Path) -> TextIO:
