@@ -119,6 +119,8 @@ class Again:
 class Engine:
     """What computes."""
 
+    device: str = "cpu"
+    """Where torch computes: cpu, cuda, …"""
     backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
     """PyTorch, ONNX Runtime or OpenVINO; auto measures once which is fastest here. All but torch
     need a model with graphs: the bundled one, or what `facemeld export` wrote."""
