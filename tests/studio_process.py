@@ -49,4 +49,4 @@ def start_studio(folder: Path, *options: str) -> Studio:
 def end_studio(studio: Studio) -> None:
     """Ctrl-C, as people end it."""
     studio.process.send_signal(signal.SIGINT)
-    studio.process.wait(30)
+    studio.process.wait(120)

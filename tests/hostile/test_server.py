@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import io
 import json
 import time
 from collections import Counter
@@ -13,14 +14,17 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
+from PIL import Image
 from studio_process import Studio, end_studio, start_studio
 
 from facemeld.data.folders import bundled_faces
 from facemeld.errors import UserError
+from facemeld.web.page import MOST_WAITING
 from facemeld.web.serve import check_address, listen
 
 CAT = next(path for path in bundled_faces() if path.stem == "cat_chelsea").read_bytes()
 MEGABYTE = 1_000_000
+PATIENCE = 300  # seconds
 
 
 def ask(
@@ -28,7 +32,7 @@ def ask(
 ) -> tuple[int, bytes]:
     """Status and content of an answer."""
     place = urlsplit(studio.address)
-    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=PATIENCE)
     try:
         connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
         answer = connection.getresponse()
@@ -56,17 +60,24 @@ def uploaded(studio: Studio, name: str, content: bytes) -> str:
     return json.loads(answer)[0]
 
 
-def fused(studio: Studio, path: str) -> str:
-    """What comes of a job with this source; an error, too, where the queue was full."""
+def begun(studio: Studio, function: str, path: str, **arguments: object) -> tuple[int, str]:
+    """Status of the request for a job with this source, and the job's number or the answer."""
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    status, answer = send_json(
-        studio, "/gradio_api/call/v2/fuse", {"source": file, "references": [file]}
-    )
-    if status == 503:
-        return "event: error"
-    assert status == 200, answer
-    job = json.loads(answer)["event_id"]
+    body = {"source": file, "references": [file], **arguments}
+    status, answer = send_json(studio, f"/gradio_api/call/v2/{function}", body)
+    return status, json.loads(answer)["event_id"] if status == 200 else answer.decode()
+
+
+def outcome(studio: Studio, job: str) -> str:
+    """What comes of a job, when it is over."""
     return ask(studio, "GET", f"/gradio_api/call/fuse/{job}")[1].decode()
+
+
+def fused(studio: Studio, path: str) -> str:
+    """What comes of a job with this source."""
+    status, job = begun(studio, "fuse", path)
+    assert status == 200, job
+    return outcome(studio, job)
 
 
 def test_other_addresses_need_a_password() -> None:
@@ -143,9 +154,72 @@ def test_other_names_and_other_pages_are_refused(studio: Studio) -> None:
     assert ask(studio, "GET", "/", Host="localhost")[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/gradio_api/file=%00", {}),
+        ("/gradio_api/file=/etc/passwd%00.png", {}),
+        ("/", {"Host": "[::1"}),
+        ("/config", {"Origin": "http://[x"}),
+    ],
+)
+def test_what_cannot_be_read_is_refused(studio: Studio, path: str, headers: dict) -> None:
+    status, answer = ask(studio, "GET", path, **headers)
+    assert (status, answer) == (400, b"This request cannot be read.")
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("queue/join", {"data": []}),
+        ("queue/join", {"data": [], "session_hash": "x", "fn_index": 9999}),
+        ("queue/join", {"data": [], "session_hash": "x", "fn_index": "a"}),
+        ("run/predict", {"data": [], "session_hash": "x", "fn_index": 9999}),
+        ("run/predict", {"data": [], "session_hash": "x"}),
+        ("run/stop", {"data": "stop"}),
+        ("call/nothing", {"data": []}),
+        ("call/v2/nothing", {}),
+        ("call/v2/fuse", {"unknown": 1}),
+        ("call/v2/fuse", {}),
+        ("cancel", {}),
+        ("queue/join", 7),
+        ("call/v2/fuse", [1]),
+    ],
+)
+def test_requests_for_nothing_are_refused(studio: Studio, route: str, body: object) -> None:
+    status, answer = send_json(studio, f"/gradio_api/{route}", body)
+    assert 400 <= status < 500, (status, answer)
+    assert b"Traceback" not in answer
+
+
+@pytest.mark.parametrize(
+    "route", ["component_server", "run/fuse", "stream/x", "login", "vibe-code"]
+)
+def test_what_the_page_does_not_need_is_closed(studio: Studio, route: str) -> None:
+    file = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
+    body = {"session_hash": "x", "component_id": 1, "fn_name": "ls", "data": file}
+    assert send_json(studio, f"/gradio_api/{route}", body)[0] == 404
+
+
+def test_a_full_queue_refuses_and_a_stop_frees_the_device(studio: Studio) -> None:
+    cat = uploaded(studio, "cat.jpg", CAT)
+    file = {"path": cat, "meta": {"_type": "gradio.FileData"}}
+    status, film = begun(studio, "video", cat, references=[file, file], seconds=600)
+    assert status == 200, film
+    answers = [begun(studio, "fuse", cat) for _ in range(MOST_WAITING + 4)]
+    waiting = [job for status, job in answers if status == 200]
+    refusals = [(status, told) for status, told in answers if status != 200]
+    assert MOST_WAITING <= len(waiting) <= MOST_WAITING + 1  # one more before the video began
+    assert all(status == 503 and "Queue is full" in told for status, told in refusals)
+    stop = {"data": [film]}
+    assert send_json(studio, "/gradio_api/run/stop", stop)[0] == 200  # a full queue hinders no stop
+    assert "Stopped." in outcome(studio, film)
+    assert all("event: complete" in outcome(studio, job) for job in waiting)
+
+
 def test_headers_keep_the_page_to_itself(studio: Studio) -> None:
     place = urlsplit(studio.address)
-    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=PATIENCE)
     connection.request("GET", "/")
     answer = connection.getresponse()
     policy = answer.getheader("content-security-policy")
@@ -193,7 +267,7 @@ def test_with_a_password_nothing_answers_without(tmp_path: Path) -> None:
 def _oversize(studio: Studio) -> int:
     """Announces a large upload, and sends none of it."""
     place = urlsplit(studio.address)
-    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=PATIENCE)
     connection.putrequest("POST", "/gradio_api/upload")
     connection.putheader("Content-Type", "multipart/form-data; boundary=x")
     connection.putheader("Content-Length", str(500 * MEGABYTE))
@@ -205,7 +279,7 @@ def _oversize(studio: Studio) -> int:
 
 def _unmeasured(studio: Studio) -> int:
     place = urlsplit(studio.address)
-    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=PATIENCE)
     parts = (b"x" * 1000 for _ in range(3))
     connection.request("POST", "/gradio_api/upload", parts, encode_chunked=True,
                        headers={"Transfer-Encoding": "chunked"})  # fmt: skip
@@ -214,32 +288,40 @@ def _unmeasured(studio: Studio) -> int:
     return status
 
 
-def _job(studio: Studio) -> int:
-    answer = fused(studio, uploaded(studio, "cat.jpg", CAT))
-    # Refused by the full queue, which is told as an error of the job, or done.
-    return 200 if "event: complete" in answer or "event: error" in answer else 0
+def _job(studio: Studio, name: str, content: bytes) -> int:
+    return 200 if "event: complete" in fused(studio, uploaded(studio, name, content)) else 0
 
 
+def _large() -> bytes:
+    """A valid picture, a little below the limit: 90 MB of pixels in a small file."""
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").resize((6000, 5000)).convert("RGB").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+LARGE = _large()
 FLOOD = (
-    (lambda s: ask(s, "GET", "/")[0], {200}),
-    (_job, {200}),
-    (_oversize, {413}),
-    (_unmeasured, {411}),
-    (lambda s: send_file(s, "cat.png", b"\0" * 3 * MEGABYTE)[0], {200}),
-    (lambda s: ask(s, "POST", "/gradio_api/queue/join", b"{" * 5000)[0], {422}),
-    (lambda s: ask(s, "POST", "/gradio_api/queue/join", b"[" * 900_000)[0], {422}),
-    (lambda s: ask(s, "POST", "/gradio_api/run/predict", b" " * 2 * MEGABYTE)[0], {413}),
-    (lambda s: send_json(s, "/gradio_api/queue/join", {"data": []})[0], {422, 400, 404, 500}),
-    (lambda s: ask(s, "DELETE", "/gradio_api/queue/join")[0], {404}),
+    (lambda s: ask(s, "GET", "/")[0], 200),
+    (lambda s: _job(s, "cat.jpg", CAT), 200),
+    (lambda s: _job(s, "large.jpg", LARGE), 200),
+    (_oversize, 413),
+    (_unmeasured, 411),
+    (lambda s: send_file(s, "cat.png", b"\0" * 3 * MEGABYTE)[0], 200),
+    (lambda s: ask(s, "POST", "/gradio_api/queue/join", b"{" * 5000)[0], 422),
+    (lambda s: ask(s, "POST", "/gradio_api/queue/join", b"[" * 900_000)[0], 422),
+    (lambda s: ask(s, "POST", "/gradio_api/run/predict", b" " * 2 * MEGABYTE)[0], 413),
+    (lambda s: send_json(s, "/gradio_api/queue/join", {"data": []})[0], 400),
+    (lambda s: send_json(s, "/gradio_api/call/v2/fuse", {"references": 1})[0], 400),
+    (lambda s: ask(s, "DELETE", "/gradio_api/queue/join")[0], 404),
 )
 
 
 def _send(studio: Studio, requests: int) -> Counter:
-    """So many requests with 20 in flight: which were answered as they should be."""
+    """So many requests with 20 in flight: how often each kind had which answer."""
 
-    def one(number: int) -> tuple[int, bool]:
-        kind, expected = FLOOD[number % len(FLOOD)]
-        return number % len(FLOOD), kind(studio) in expected
+    def one(number: int) -> tuple[int, int]:
+        kind, _ = FLOOD[number % len(FLOOD)]
+        return number % len(FLOOD), kind(studio)
 
     with ThreadPoolExecutor(20) as senders:
         return Counter(senders.map(one, range(requests)))
@@ -249,8 +331,8 @@ def test_a_flood(studio: Studio) -> None:
     _send(studio, 200)  # what is loaded once, and caches until they are full, are not counted
     before = studio.memory()
     answers = _send(studio, 200)
-    assert {answer for _, answer in answers} == {True}, answers
-    assert "event: complete" in fused(studio, uploaded(studio, "cat.jpg", CAT))
+    wanted = Counter((n % len(FLOOD), FLOOD[n % len(FLOOD)][1]) for n in range(200))
+    assert answers == wanted
     deadline = time.monotonic() + 10
     while studio.memory() > before + 60 * MEGABYTE and time.monotonic() < deadline:
         time.sleep(0.5)

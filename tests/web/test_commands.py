@@ -6,6 +6,7 @@ import io
 import shlex
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,15 @@ from drawn_portraits import photograph
 from PIL import Image, ImageDraw
 
 from facemeld.fusion.timing import Timing
-from facemeld.web.engine import Engine, Made
+from facemeld.web.engine import Engine, Offered
+from facemeld.web.made import Made
 from facemeld.web.portraits import Placing, Portrait, read_portrait, safe_name
 from facemeld.web.wishes import Wish
 
 
 @pytest.fixture(scope="module")
 def engine(projected_model: Path) -> Engine:
-    return Engine({"tiny": projected_model})
+    return Engine({"tiny": Offered(projected_model, str(projected_model))})
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +68,8 @@ def unpacked(made: Made, folder: Path) -> bytes:
 
 
 @pytest.fixture
-def command_line(
-    projected_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], None]:
-    """Runs a command in a folder beside the model ``tiny``."""
-    (tmp_path / "tiny").symlink_to(projected_model)
+def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Runs a command in the folder of the unpacked archive."""
     monkeypatch.chdir(tmp_path)
 
     def run(line: str) -> None:
@@ -109,25 +108,54 @@ def test_the_same_photograph(engine, portraits, command_line, tmp_path: Path) ->
 
 
 def test_the_same_video(engine, portraits, command_line, tmp_path: Path) -> None:
-    wish, timing = Wish(model="tiny", strength=0.8, size=32), Timing(seconds=0.2, hold=0.0)
+    wish = Wish(model="tiny", weights=(1.0, 0.5), strength=0.8, size=32)
+    timing = Timing(seconds=0.2, hold=0.0)
     made = engine.film(portraits[0], portraits[1:], wish, timing, lambda done, total: None)
     wanted = unpacked(made, tmp_path)
     command_line(made.command.line)
     assert (tmp_path / made.command.writes).read_bytes() == wanted
 
 
-def test_a_repeat_finds_the_files_of_the_archive(engine, portraits, command_line, tmp_path) -> None:
+def test_the_device_is_named(projected_model, portraits, command_line, tmp_path) -> None:
+    model = Offered(projected_model, str(projected_model))
+    engine = Engine({"tiny": model}, device="cpu:0")  # as PyTorch calls its first one
+    made = engine.fuse(portraits[0], portraits[1:], Wish(model="tiny", weights=(1.0, 1.0)))
+    assert " --device cpu:0 " in made.command.line
+    wanted = unpacked(made, tmp_path)
+    command_line(made.command.line)
+    assert (tmp_path / made.command.writes).read_bytes() == wanted
+
+
+def test_a_video_leaves_out_references_without_weight(engine, portraits) -> None:
+    wish, timing = Wish(model="tiny", weights=(0.4, 0.0, 1.0)), Timing(seconds=0.1, hold=0.0)
+    references = [*portraits[1:], portraits[0]]
+    made = engine.film(portraits[0], references, wish, timing, lambda done, total: None)
+    names = [reference["name"] for reference in made.settings["video"]["references"]]
+    assert names == [references[0].file[0], references[2].file[0]]
+    assert made.timing == timing
+
+
+def test_a_repeat_finds_the_files_of_the_archive(
+    engine, portraits, command_line, tmp_path, projected_model
+) -> None:
     made = engine.fuse(portraits[0], portraits[1:], Wish(model="tiny", weights=(0.7, 0.3)))
     wanted = unpacked(made, tmp_path)
-    command_line("facemeld fuse --repeat fused.png --model tiny --out again.png")
+    command_line(f"facemeld fuse --repeat fused.png --model {projected_model} --out again.png")
     assert (tmp_path / "again.png").read_bytes() == wanted
 
 
-def test_options_of_usual_value_are_left_out(engine, portraits) -> None:
+def test_controls_of_places_that_nobody_chose_do_not_matter(engine, portraits) -> None:
+    plain = Wish(model="tiny", weights=(1.0,))
+    unpainted = replace(plain, painted_from=1, feather=0.3)
+    commands = [engine.fuse(portraits[0], portraits[1:2], w).command for w in (plain, unpainted)]
+    assert commands[0] == commands[1]
+
+
+def test_options_of_usual_value_are_left_out(engine, portraits, projected_model) -> None:
     made = engine.fuse(portraits[0], portraits[1:2], Wish(model="tiny", weights=(0.4,)))
     assert made.command.line == (
-        "facemeld fuse --model tiny --backend torch --source me.png --reference cat_face.png "
-        "--out result.png"
+        f"facemeld fuse --model {projected_model} --backend torch --source me.png "
+        "--reference cat_face.png --out result.png"
     )
 
 

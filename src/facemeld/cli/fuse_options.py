@@ -122,6 +122,8 @@ class Again:
 class Engine:
     """What computes."""
 
+    device: str = "cpu"
+    """Where torch computes: cpu, cuda, …"""
     backend: Literal["auto", "torch", "onnx", "openvino"] = "auto"
     """PyTorch, ONNX Runtime or OpenVINO. All but torch need a model with graphs: a bundled one, or
     what `facemeld export` wrote. auto measures once which of those is faster here, and takes torch

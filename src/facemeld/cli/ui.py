@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import webbrowser
+from importlib.util import find_spec
 from typing import Literal
 
 from facemeld.cli.app import app
@@ -32,21 +33,18 @@ def ui(
         backend: what computes on the CPU; auto measures once which is fastest here.
         browser: open the page in the browser.
     """
-    from facemeld.networks.model_folder import bundled_models, find_model, read_network_config
-    from facemeld.web.serve import application, check_address, listen, serve
-
-    password = check_address(host, auth)
-    models = {}
-    for name in model or bundled_models():
-        folder = find_model(name)
-        read_network_config(folder)
-        models[folder.resolve().name] = folder
-    try:
-        import gradio  # noqa: F401
-    except ImportError:
+    if find_spec("gradio") is None:
         raise UserError(
             "the studio needs Gradio", where="facemeld ui", fix="pip install 'facemeld[ui]'"
-        ) from None
+        )
+    from facemeld.web.serve import LOOPBACK, application, check_address, listen, serve
+
+    password = check_address(host, auth)
+    models = _models(model, only_here=host in LOOPBACK)
+    if device != "cpu":
+        from facemeld.networks.bundle import check_device
+
+        check_device(device)
     listening = listen(host, port)
     name = f"[{host}]" if ":" in host else host
     address = f"http://{name}:{listening.getsockname()[1]}"
@@ -59,3 +57,24 @@ def ui(
 
     with application(models, host=host, auth=password, device=device, backend=backend) as page:
         serve(page, listening, on_start=on_start)
+
+
+def _models(names: tuple[str, ...], *, only_here: bool) -> dict:
+    """The models by different names, checked; all bundled ones if none is named.
+
+    Args:
+        names: bundled ones, or folders.
+        only_here: the page is for this machine, and may tell where its folders are.
+    """
+    from facemeld.networks.model_folder import bundled_models, find_model, read_network_config
+    from facemeld.reports.runs import labels
+    from facemeld.web.engine import Offered
+
+    bundled = bundled_models()
+    folders = {find_model(name).resolve(): name for name in names or bundled}
+    models = {}
+    for label, (folder, name) in zip(labels(list(folders)), folders.items()):
+        read_network_config(folder)
+        known = name in bundled or not only_here
+        models[label] = Offered(folder, name if known else str(folder))
+    return models

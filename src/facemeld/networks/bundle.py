@@ -174,9 +174,11 @@ def load_model(folder: Path, *, device: str | torch.device = "cpu") -> Networks:
 
     Raises:
         UserError: the folder is missing, damaged, from a newer version, or its weights are not
-            those that its configuration describes. Nothing is allocated before both agree.
+            those that its configuration describes. Nothing is allocated before both agree. Or the
+            device cannot be used.
     """
     config = read_network_config(folder)
+    check_device(device)
     with without_values():
         networks = Networks(config)
     networks.load_state_dict(_read_weights(folder / "model.safetensors", networks), assign=True)
@@ -186,6 +188,17 @@ def load_model(folder: Path, *, device: str | torch.device = "cpu") -> Networks:
         # rounding error, up to 5e-4 from what the official code gives for the same weights.
         networks = networks.to(memory_format=torch.channels_last)
     return networks.eval().requires_grad_(False)
+
+
+def check_device(device: str | torch.device) -> None:
+    """UserError if PyTorch cannot compute there."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"this device cannot be used: {reason}", where=f"device {device}", fix="take the cpu"
+        ) from None
 
 
 def _read_weights(path: Path, networks: Networks) -> dict[str, torch.Tensor]:

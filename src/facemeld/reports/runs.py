@@ -101,11 +101,11 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
     """
     if not folders:
         raise UserError("no run to report on", where="RUN", fix="name one or more run folders")
-    labels = _labels([Path(folder) for folder in folders])
-    return [_read_run(folder, label) for folder, label in zip(folders, labels)]
+    named = zip(folders, labels([Path(folder) for folder in folders]))
+    return [_read_run(folder, label) for folder, label in named]
 
 
-def _labels(folders: list[Path]) -> list[str]:
+def labels(folders: list[Path]) -> list[str]:
     """Folder names, with as many parents as it takes to tell them apart, then numbers."""
     parts = [folder.resolve().parts for folder in folders]
     parts = [p[:-1] if p[-1] == "model" and len(p) > 2 else p for p in parts]

@@ -26,7 +26,7 @@ class Command:
 
 def command_for(
     model: str,
-    backend: str,
+    computed: tuple[str, str],
     source: Input,
     looks: Looks,
     controls: Controls,
@@ -36,14 +36,16 @@ def command_for(
 
     Args:
         model: bundled model or model folder.
-        backend: what computed it, as in the settings: another one may round another way.
+        computed: backend, as in the settings, and device: others may round another way.
         source: as all other pictures, the name is that of a file in the current folder.
         looks: all other pictures.
         controls: everything else; at most one variation.
         timing: of a video.
     """
+    backend, device = computed
     words = ["facemeld", "video" if timing else "fuse"]
     words += ["--model", model, "--backend", backend.partition("-")[0]]
+    words += [] if device == "cpu" else ["--device", device]
     words += ["--source", str(source.name)]
     if looks.references:
         words += ["--reference", *(str(r.name) for r in looks.references)]

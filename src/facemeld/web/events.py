@@ -5,15 +5,17 @@ from __future__ import annotations
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import gradio as gr
 
 from facemeld.errors import UserError
-from facemeld.web.engine import Stopped
+from facemeld.web.jobs import Jobs, Stopped
 from facemeld.web.sessions import Session, Sessions
 from facemeld.web.words import say, tell
 
+T = TypeVar("T")
 DEVICE = "device"
 """The queue of all events that compute: one at a time."""
 SECONDS_SHOWN = 8
@@ -31,27 +33,37 @@ QUEUED = {
 """Of events that compute."""
 
 
-def with_session(sessions: Sessions, function: Callable, *, selects: bool = False) -> Callable:
+def with_session(
+    sessions: Sessions, function: Callable, *, jobs: Jobs | None = None, selects: bool = False
+) -> Callable:
     """``function(session, language, …)`` as Gradio calls it, errors told in the page's language.
 
     Args:
         sessions: of the page.
         function: plain, or a generator of what the page shows in turn.
-        selects: it is told what was chosen, as the third argument.
+        jobs: if given, the next argument is the ``Job`` that opens the device for it.
+        selects: the next argument is what was chosen.
     """
+
+    def given(request: gr.Request, language: str, *chosen) -> tuple:
+        job = () if jobs is None else (jobs.asked_by(request),)
+        return (sessions.of(request.session_hash), language, *job, *chosen)
 
     def run(request: gr.Request, language: str, *values):
         try:
-            return function(sessions.of(request.session_hash), language, *values)
+            return function(*given(request, language), *values)
         except Exception as error:
             raise told(error, language) from None
 
     def run_chosen(request: gr.Request, chosen: gr.EventData, language: str, *values):
-        return run(request, language, chosen, *values)
+        try:
+            return function(*given(request, language, chosen), *values)
+        except Exception as error:
+            raise told(error, language) from None
 
     def run_long(request: gr.Request, language: str, *values):
         try:
-            yield from function(sessions.of(request.session_hash), language, *values)
+            yield from function(*given(request, language), *values)
         except Exception as error:
             raise told(error, language) from None
 
@@ -61,35 +73,45 @@ def with_session(sessions: Sessions, function: Callable, *, selects: bool = Fals
 
 
 def told(error: Exception, language: str) -> gr.Error:
-    """Any exception as the sentence that the page shows."""
+    """Any exception as what Gradio shows for some seconds."""
     if isinstance(error, gr.Error):
         return error
-    if isinstance(error, Stopped):
-        sentence = say("stopped", language)
-    elif isinstance(error, UserError):
-        sentence = tell(error, language)
-    else:
-        traceback.print_exception(error, file=sys.stderr)
-        sentence = say("broken", language)
-    return _error(sentence, language)
-
-
-def warn(sentence: str, language: str) -> None:
-    """Shows a sentence for some seconds."""
-    gr.Warning(sentence, duration=SECONDS_SHOWN, title=say("attention", language))
-
-
-def _error(sentence: str, language: str) -> gr.Error:
     title = say("attention", language)
-    return gr.Error(sentence, duration=SECONDS_SHOWN, title=title, print_exception=False)
+    text = sentence(error, language)
+    return gr.Error(text, duration=SECONDS_SHOWN, title=title, print_exception=False)
+
+
+def sentence(error: Exception, language: str) -> str:
+    """Any exception as a sentence; what nobody expected is printed, too."""
+    if isinstance(error, Stopped):
+        return say("stopped", language)
+    if isinstance(error, UserError):
+        return tell(error, language)
+    if isinstance(error, gr.Error):
+        return error.message
+    traceback.print_exception(error, file=sys.stderr)
+    return say("broken", language)
+
+
+def warn(text: str, language: str) -> None:
+    """Shows a sentence for some seconds."""
+    gr.Warning(text, duration=SECONDS_SHOWN, title=say("attention", language))
 
 
 def refuse(key: str, language: str, **values: object) -> gr.Error:
     """A sentence, to be raised, for whoever asked for something that cannot be done yet."""
-    return _error(say(key, language, **values), language)
+    text, title = say(key, language, **values), say("attention", language)
+    return gr.Error(text, duration=SECONDS_SHOWN, title=title, print_exception=False)
 
 
 def needs(session: Session, language: str) -> None:
     """A sentence for whoever has not chosen a source yet."""
     if session.source is None:
         raise refuse("need_source", language)
+
+
+def picked(results: Sequence[T], number: int, language: str) -> T:
+    """A result that was chosen in a gallery; a sentence if it had to make room for others."""
+    if not 0 <= number < len(results):
+        raise refuse("forgotten", language)
+    return results[number]

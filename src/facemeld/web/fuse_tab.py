@@ -1,4 +1,5 @@
-"""The Fuse tab as components: sources left, the result beside them, references right, controls."""
+"""The Fuse tab as components: the source left, the result beside it, references right; below the
+source what is about shapes, below the references what is about looks."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ from facemeld.config import LEVELS
 from facemeld.data.folders import bundled_faces
 from facemeld.fusion.regions import REGIONS
 from facemeld.web.engine import Engine
-from facemeld.web.parts import Upload, before_after, painter, upload
+from facemeld.web.parts import Upload, before_after, heading, painter, status, upload
 from facemeld.web.sessions import MOST_REFERENCES
+from facemeld.web.tabs import buttons
 from facemeld.web.words import Translator, say
 
 SIZES = (256, 512, 1024)
@@ -32,7 +34,7 @@ class Slot:
 class FuseTab:
     """The components that events are about."""
 
-    model: gr.Dropdown
+    model: gr.Dropdown = None
     source: Upload = None
     source_seen: gr.HTML = None
     source_examples: gr.Gallery = None
@@ -42,7 +44,6 @@ class FuseTab:
     result: gr.HTML = None
     status: gr.HTML = None
     fuse: gr.Button = None
-    keep: gr.Button = None
     stop: gr.Button = None
     painter: gr.HTML = None
     dice: gr.Button = None
@@ -56,44 +57,33 @@ class FuseTab:
 
     @property
     def inputs(self) -> list[gr.components.Component]:
-        """All controls, in the order of ``wish_of``'s values."""
+        """All controls, in the order of ``FuseEvents.wish``'s values."""
         return [self.model, *self.controls.values(), *(slot.weight for slot in self.slots)]
 
 
 def build_fuse_tab(engine: Engine, words: Translator) -> FuseTab:
     """Puts the components on the page; call inside ``gr.Tab``."""
-    models = list(engine.models)
-    tab = FuseTab(
-        words(
-            gr.Dropdown(models, value=models[0], visible=len(models) > 1, elem_id="model", scale=0),
-            label="model",
-        )
-    )
+    tab = FuseTab()
     with gr.Row(elem_id="stage", equal_height=False):
-        with gr.Column(scale=3, min_width=270, elem_classes="card"):
-            _source_card(tab, words)
-        with gr.Column(scale=5, min_width=320, elem_classes="card"):
-            _result_card(tab, words)
-        with gr.Column(scale=4, min_width=290, elem_classes="card"):
-            _reference_card(tab, words)
-    with gr.Row(elem_id="panels", equal_height=False):
-        with gr.Column(scale=1, min_width=300):
-            _look_panel(tab, words)
-        with gr.Column(scale=1, min_width=300):
+        with gr.Column(scale=3, min_width=270, elem_id="source-side"):
+            with gr.Column(elem_classes="card"):
+                _source_card(tab, words)
             _correction_panel(tab, words)
+            _shape_panel(tab, words)
+        with gr.Column(scale=5, min_width=320, elem_id="result-side"):
+            with gr.Column(elem_classes="card"):
+                _result_card(tab, words, list(engine.models))
+        with gr.Column(scale=4, min_width=290, elem_id="reference-side"):
+            with gr.Column(elem_classes="card"):
+                _reference_card(tab, words)
+            _look_panel(tab, words)
             _places_panel(tab, words)
             _levels_panel(tab, words)
             _latent_panel(tab, words)
-        with gr.Column(scale=1, min_width=300):
-            _shape_panel(tab, words)
     return tab
 
 
 # -- pictures ---------------------------------------------------------------------------------
-
-
-def _heading(words: Translator, title: str) -> None:
-    words(gr.HTML(elem_classes="title", padding=False), value=title)
 
 
 def _examples(words: Translator, label: str, name: str) -> gr.Gallery:
@@ -115,7 +105,7 @@ def _examples(words: Translator, label: str, name: str) -> gr.Gallery:
 
 
 def _source_card(tab: FuseTab, words: Translator) -> None:
-    _heading(words, "heading_source")
+    heading(words, "heading_source")
     tab.source = words(
         upload(height=210, elem_id="source-upload", elem_classes="upload"),
         label="upload_source",
@@ -126,27 +116,34 @@ def _source_card(tab: FuseTab, words: Translator) -> None:
     tab.source_examples = _examples(words, "examples_source", "source-examples")
 
 
-def _result_card(tab: FuseTab, words: Translator) -> None:
-    _heading(words, "heading_result")
+def _result_card(tab: FuseTab, words: Translator, models: list[str]) -> None:
+    heading(words, "heading_result")
     tab.result = before_after(
         value={"empty_text": say("empty_result", "en")}, elem_id="result", padding=False
     )
-    tab.status = gr.HTML(elem_id="status", padding=False)
-    with gr.Row(elem_classes="actions"):
-        tab.fuse = words(
-            gr.Button(variant="primary", elem_id="fuse", scale=2, min_width=84), value="fuse"
+    tab.status = status("status")
+    tab.fuse, tab.stop = buttons(words, "fuse", "fuse")
+    tab.controls["strength"] = _share(words, "strength", 1.0, info="strength_info")
+    with gr.Row():
+        tab.model = words(
+            gr.Dropdown(
+                models, value=models[0], visible=len(models) > 1, elem_id="model", min_width=130
+            ),
+            label="model",
         )
-        tab.keep = words(gr.Button(elem_id="keep", scale=1, min_width=70), value="fuse_keep")
-        tab.stop = words(gr.Button(elem_id="stop", scale=0, min_width=64), value="stop")
-    tab.controls["strength"] = words(
-        gr.Slider(0, 1, 1, step=0.01, elem_id="strength", buttons=[]),
-        label="strength",
-        info="strength_info",
-    )
+        tab.controls["size"] = words(
+            gr.Dropdown(
+                [(str(side), side) for side in (0, *SIZES)],
+                value=SIZES[0],
+                elem_id="size",
+                min_width=130,
+            ),
+            label="size",
+        )
 
 
 def _reference_card(tab: FuseTab, words: Translator) -> None:
-    _heading(words, "heading_references")
+    heading(words, "heading_references")
     for index in range(MOST_REFERENCES):
         with gr.Row(visible=False, elem_classes="slot") as row:
             picture = gr.HTML(padding=False, min_width=72, elem_classes="slot-picture")
@@ -155,12 +152,12 @@ def _reference_card(tab: FuseTab, words: Translator) -> None:
                 1,
                 1,
                 step=0.01,
-                label=say("no_weight_n", "en", n=index + 1),
                 elem_id=f"weight-{index + 1}",
                 min_width=120,
                 buttons=[],
             )
-            remove = gr.Button("×", size="sm", scale=0, min_width=36, elem_classes="remove")
+            # Its text is for screen readers; the style sheet shows a cross.
+            remove = gr.Button(size="sm", scale=0, min_width=36, elem_classes="remove")
         tab.slots.append(Slot(row, picture, weight, remove))
     tab.reference = words(
         upload(height=150, elem_id="reference-upload", elem_classes="upload"),
@@ -169,13 +166,17 @@ def _reference_card(tab: FuseTab, words: Translator) -> None:
     )
     words(gr.HTML(elem_classes="hint", padding=False), value="examples")
     tab.reference_examples = _examples(words, "examples_reference", "reference-examples")
+    tab.controls["domain"] = words(
+        gr.Dropdown([("–", "")], value="", elem_id="domain"), label="domain", info="domain_info"
+    )
 
 
 # -- controls ---------------------------------------------------------------------------------
 
 
-def _panel(words: Translator, title: str, *, opened: bool = False) -> gr.Accordion:
-    return words(gr.Accordion("", open=opened, elem_id=f"panel-{title}"), label=title)
+def _panel(words: Translator, title: str) -> gr.Accordion:
+    accordion = gr.Accordion("", open=False, elem_id=f"panel-{title}", elem_classes="panel")
+    return words(accordion, label=title)
 
 
 def _share(
@@ -186,15 +187,12 @@ def _share(
 
 
 def _reference_choice(words: Translator, label: str) -> gr.Dropdown:
-    """One of the references; its choices follow them (see ``events``)."""
+    """One of the references; its choices follow them (see ``picture_events``)."""
     return words(gr.Dropdown([("–", 0)], value=0, elem_id=label), label=label)
 
 
 def _look_panel(tab: FuseTab, words: Translator) -> None:
-    with _panel(words, "controls_look", opened=True):
-        tab.controls["domain"] = words(
-            gr.Dropdown([("–", "")], value="", elem_id="domain"), label="domain", info="domain_info"
-        )
+    with _panel(words, "controls_look"):
         tab.controls["colour_match"] = _share(words, "colour_match", 0.0)
         tab.controls["content_strength"] = _share(words, "content_strength", 1.0, 2.0)
         tab.controls["interpolation"] = words(
@@ -249,13 +247,7 @@ def _latent_panel(tab: FuseTab, words: Translator) -> None:
 
 
 def _shape_panel(tab: FuseTab, words: Translator) -> None:
-    with _panel(words, "controls_shape", opened=True):
-        tab.controls["size"] = words(
-            gr.Dropdown(
-                [(str(side), side) for side in (0, *SIZES)], value=SIZES[0], elem_id="size"
-            ),
-            label="size",
-        )
+    with _panel(words, "controls_shape"):
         tab.controls["paste_back"] = words(gr.Checkbox(elem_id="paste_back"), label="paste_back")
         tab.controls["second_source"] = _reference_choice(words, "second_source")
         tab.controls["source_mix"] = _share(words, "source_mix", 0.5)

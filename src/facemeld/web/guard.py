@@ -10,6 +10,9 @@ import base64
 import hmac
 import json
 import re
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,7 +24,10 @@ LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
 MOST_BODY = 1_000_000
 """Bytes of a request that is no upload."""
 MOST_STORED = 1_000_000_000
-"""Bytes of temporary files, beyond which uploads are refused until some are cleared away."""
+"""Bytes of temporary files, beyond which further ones are refused until some are cleared away."""
+
+ARRIVED = "facemeld.arrived"
+"""Under this name a request's scope says when it came, on the clock of ``time.monotonic``."""
 
 _READ = re.compile(
     r"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/(assets|static|svelte)/.+"
@@ -29,10 +35,10 @@ _READ = re.compile(
     r"|app_id/?|heartbeat/\w+|file=.+|call/(v2/)?\w+/\w+)"
 )
 _WRITE = re.compile(
-    r"/gradio_api/(upload|queue/join|run/predict|cancel|reset/?|component_server/?"
-    r"|call/(v2/)?\w+)"
+    r"/gradio_api/(upload|queue/join|run/(predict|stop)|cancel|reset/?|call/(v2/)?\w+)"
 )
-_UPLOADS = ("/gradio_api/upload", "/gradio_api/component_server")
+_UPLOAD = "/gradio_api/upload"
+_UNREADABLE = "This request cannot be read."
 _HEADERS = {
     # Gradio starts from a script in its page, and makes functions of strings.
     "content-security-policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'"
@@ -79,19 +85,37 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        if refusal := self._refusal(scope):
+        scope[ARRIVED] = time.monotonic()
+        try:
+            refusal = self._refusal(scope)
+        except ValueError:  # no host, no origin or no path is written so
+            refusal = _answer(400, _UNREADABLE)
+        if refusal:
             await refusal(scope, receive, send)
             return
-        if scope["method"] == "POST" and not scope["path"].startswith(_UPLOADS):
+        if scope["method"] == "POST" and scope["path"] != _UPLOAD:
             body = await _body(receive, MOST_BODY)
             if body is None:
                 await _answer(413, "This is too large.")(scope, receive, send)
                 return
             if not self._names_only_uploads(body):
-                await _answer(422, "This request cannot be read.")(scope, receive, send)
+                await _answer(422, _UNREADABLE)(scope, receive, send)
                 return
             receive = _replayed(body, receive)
-        await self._app(scope, receive, _with_headers(send))
+        send = _with_headers(send)
+        held: list[Message] = []
+        try:
+            await self._app(scope, receive, _held_if_broken(send, held))
+        except Exception as error:
+            # So Gradio takes requests for functions that it has not, or with other arguments.
+            if not held:
+                raise
+            print(f"refused: {scope['path']}: {error!r}", file=sys.stderr)
+            held.clear()
+            await _answer(400, _UNREADABLE)(scope, receive, send)
+        finally:
+            for message in held:
+                await send(message)
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
@@ -111,7 +135,7 @@ class Guard:
         asked = scope["path"].removeprefix("/gradio_api/file=")
         if asked != scope["path"] and not self._is_upload(asked):
             return _answer(404, "There is nothing here.")
-        return self._upload_refusal(headers) if scope["path"].startswith(_UPLOADS) else None
+        return self._upload_refusal(headers) if scope["path"] == _UPLOAD else None
 
     def _upload_refusal(self, headers: Headers) -> PlainTextResponse | None:
         length = headers.get("content-length", "")
@@ -119,7 +143,7 @@ class Guard:
             return _answer(411, "An upload has to say how long it is.")
         if int(length) > self._most_upload:
             return _answer(413, "This is too large.")
-        if _stored(self._uploads) > MOST_STORED:
+        if bytes_in(self._uploads) > MOST_STORED:
             return _answer(507, "There are too many uploads; try again later.")
         return None
 
@@ -189,8 +213,25 @@ def _with_headers(send: Send) -> Send:
     return sending
 
 
-def _stored(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+def _held_if_broken(send: Send, held: list[Message]) -> Send:
+    """Answers that tell of a broken server wait, so that another can be given instead."""
+
+    async def sending(message: Message) -> None:
+        if held or message.get("status", 0) >= 500:
+            held.append(message)
+        else:
+            await send(message)
+
+    return sending
+
+
+def bytes_in(folder: Path) -> int:
+    """Of all files below a folder; those that go meanwhile do not count."""
+    sizes = []
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            sizes.append(file.stat().st_size if file.is_file() else 0)
+    return sum(sizes)
 
 
 def _answer(code: int, text: str) -> PlainTextResponse:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 
 import gradio as gr
 
-from facemeld.web.events import QUICK, with_session
-from facemeld.web.parts import film, thumbnail
+from facemeld.errors import UserError
+from facemeld.web.events import QUICK, picked, with_session
+from facemeld.web.guard import MOST_STORED, bytes_in
+from facemeld.web.made import Made
+from facemeld.web.parts import film, heading, thumbnail
 from facemeld.web.sessions import Session, Sessions
-from facemeld.web.words import Translator, say
+from facemeld.web.words import Translator
 
 
 class Keep:
@@ -26,7 +29,7 @@ class Keep:
     def __init__(self, sessions: Sessions, words: Translator, language: gr.Radio) -> None:
         self.sessions, self.language = sessions, language
         with gr.Column(elem_id="kept", elem_classes="card"):
-            words(gr.HTML(elem_classes="title", padding=False), value="kept_title")
+            heading(words, "kept_title")
             self.empty = words(gr.HTML(elem_classes="hint", padding=False), value="kept_empty")
             self.gallery = words(
                 gr.Gallery(
@@ -50,17 +53,19 @@ class Keep:
                 with gr.Column(scale=5, min_width=300):
                     self.command = words(
                         gr.Code(
-                            language="shell",
+                            language=None,
                             interactive=False,
                             elem_id="command",
                             wrap_lines=True,
+                            show_line_numbers=False,
+                            buttons=["copy"],
                             lines=1,
                             max_lines=8,
                         ),
                         label="command",
                     )
                     with gr.Row(elem_classes="actions"):
-                        self.save = words(gr.DownloadButton(elem_id="save"), label="save_picture")
+                        self.save = words(gr.DownloadButton(elem_id="save"), label="save")
                         self.save_kit = words(
                             gr.DownloadButton(elem_id="save-kit"), label="save_kit"
                         )
@@ -97,10 +102,8 @@ class Keep:
             **QUICK,
         )
 
-        def again(session: Session, language: str, number: int | None) -> list:
-            if number is None or number >= len(session.kept):
-                return [gr.skip() for _ in restored]
-            return restore(session, language, session.kept[number])
+        def again(session: Session, language: str, number: int) -> list:
+            return restore(session, language, picked(session.kept, number, language))
 
         return self.again.click(
             with_session(self.sessions, again),
@@ -113,7 +116,7 @@ class Keep:
         """The newest result, shown; for ``outputs``."""
         if not session.kept:
             return [gr.skip() for _ in self.outputs]
-        pictures = [(made.image, name_of(session, n)) for n, made in enumerate(session.kept)]
+        pictures = [(made.small, name_of(session, n)) for n, made in enumerate(session.kept)]
         return [
             gr.update(visible=False),
             gr.update(value=pictures, visible=True, selected_index=0),
@@ -125,17 +128,16 @@ class Keep:
         return self.show(session, language, chosen.index)
 
     def show(self, session: Session, language: str, number: int) -> list:
-        made = session.kept[number]
+        """A result with its files; for ``_shown``, its number and its place."""
+        made: Made = picked(session.kept, number, language)
         name = name_of(session, number)
-        is_film = made.video is not None
-        picture = film(made.video, name) if is_film else thumbnail(made.image, name)
-        text = say("save_video" if is_film else "save_picture", language)
+        picture = film(made.video, name) if made.video else thumbnail(made.image, name)
         return [
             number,
             gr.update(visible=True),
             picture,
             made.command.line,
-            gr.update(value=stored(name + made.suffix, made.file), label=text),
+            stored(name + made.suffix, made.file),
             stored(name + ".zip", made.kit),
             stored(name + ".json", made.settings_file),
             made.settings,
@@ -148,7 +150,18 @@ def name_of(session: Session, number: int) -> str:
 
 
 def stored(name: str, content: bytes) -> str:
-    """A file for the browser to save, cleared away with the others."""
-    path = Path(mkdtemp(dir=gr.utils.get_upload_folder())) / name
+    """A file for the browser to save, cleared away with the others; the same one only once.
+
+    Raises:
+        UserError: there are too many files.
+    """
+    place = Path(gr.utils.get_upload_folder())
+    path = place / hashlib.sha256(content).hexdigest() / name
+    if path.is_file():
+        path.touch()  # its hour begins anew
+        return str(path)
+    if bytes_in(place) + len(content) > MOST_STORED:
+        raise UserError("there are too many files", fix="try again in an hour")
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return str(path)

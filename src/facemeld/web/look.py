@@ -34,6 +34,7 @@ def theme() -> gr.themes.Base:
     ).set(
         body_background_fill="*neutral_50",
         body_background_fill_dark="*neutral_950",
+        body_text_color_subdued="*neutral_500",
         block_background_fill="white",
         block_background_fill_dark="*neutral_900",
         block_border_width="0px",

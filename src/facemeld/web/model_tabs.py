@@ -6,19 +6,22 @@ import base64
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
 
 from facemeld.errors import UserError
 from facemeld.images.read import SUFFIXES
-from facemeld.networks.model_folder import read_network_config
 from facemeld.web.engine import Engine
-from facemeld.web.events import QUEUED, QUICK, needs, warn, with_session
+from facemeld.web.events import QUICK, needs, picked, refuse, warn
 from facemeld.web.fuse_events import FuseEvents
+from facemeld.web.jobs import Job
 from facemeld.web.keep import Keep
+from facemeld.web.made import Made
+from facemeld.web.parts import status
 from facemeld.web.sessions import Session
-from facemeld.web.tabs import buttons, gallery, progress, stop
+from facemeld.web.tabs import buttons, gallery, in_turn
 from facemeld.web.words import Translator, say, tell
 
 _LARGEST_CARD = 200_000  # bytes
@@ -44,47 +47,41 @@ class CompareTab:
             gr.CheckboxGroup(names, value=names, elem_id="compare-models"), label="compare_models"
         )
         self.make, self.end = buttons(words, "compare_make", "compare-make")
-        self.status = gr.HTML(elem_classes="status", padding=False, elem_id="compare-status")
+        self.status = status("compare-status")
         self.gallery = words(gallery("compared"), label="compare_gallery")
 
     def connect(self) -> None:
         """Adds the listeners."""
-        sessions, language = self.fuse.sessions, self.fuse.language
-        self.make.click(
-            with_session(sessions, self.compare),
-            [language, self.models, *self.fuse.tab.inputs],
-            [self.status, self.gallery],
-            **QUEUED,
-        )
-        self.gallery.select(
-            with_session(sessions, self.keep_one, selects=True),
-            [language],
-            [self.status, *self.keep.outputs],
-            **QUICK,
-        )
-        self.end.click(with_session(sessions, stop), [language], None, **QUICK)
+        fuse, kept = self.fuse, self.keep.outputs
+        inputs, outputs = [self.models, *fuse.tab.inputs], [self.status, self.gallery]
+        fuse.on(self.make.click, self.compare, inputs, outputs, computes=True)
+        fuse.on(self.gallery.select, self.keep_one, [], [self.status, *kept], selects=True)
+        fuse.stops(self.end, self.status)
 
-    def compare(self, session: Session, language: str, models, *values) -> Iterator[list]:
+    def compare(self, session: Session, language: str, job: Job, models, *values) -> Iterator[list]:
         """One result a model; what a model cannot do is told and left out."""
         needs(session, language)
-        wish, made = self.fuse.wish(session, values), []
-        with self.fuse.job(session) as check:
-            for done, model in enumerate(models):
-                check()
-                yield [progress(language, done, len(models)), gr.skip()]
-                own = replace(wish, model=model)
-                try:
-                    made.append(self.fuse.engine.fuse(session.source, session.references, own))
-                except UserError as error:
-                    warn(f"{model}: {tell(error, language)}", language)
+        if not models:
+            raise refuse("need_model", language)
+        wish, pictures = self.fuse.wish(session, values), (session.source, session.references)
+
+        def by(model: str) -> Made | None:
+            try:
+                return self.fuse.engine.fuse(*pictures, replace(wish, model=model))
+            except UserError as error:
+                warn(f"{model}: {tell(error, language)}", language)
+
+        made: list[Made] = []
+        for told in in_turn(language, job, [partial(by, model) for model in models], made):
+            yield [told, gr.skip()]
         session.compared = made
-        pictures = [(each.image, each.wish.model) for each in made]
-        columns = max(2, min(4, len(pictures)))
-        yield ["", gr.update(value=pictures, visible=bool(pictures), columns=columns)]
+        shown = [(each.small, each.wish.model) for each in made]
+        columns = max(2, min(4, len(made)))
+        yield [gr.skip(), gr.update(value=shown, visible=bool(made), columns=columns)]
 
     def keep_one(self, session: Session, language: str, chosen: gr.EventData) -> list:
         """A model's result was chosen."""
-        session.keep(session.compared[chosen.index])
+        session.keep(picked(session.compared, chosen.index, language))
         return [say("kept", language), *self.keep.updates(session, language)]
 
 
@@ -99,11 +96,12 @@ class AboutTab:
     def __init__(self, engine: Engine, words: Translator) -> None:
         self.engine = engine
         names = list(engine.models)
-        self.model = words(
-            gr.Dropdown(names, value=names[0], elem_id="about-model", visible=len(names) > 1),
-            label="model",
-        )
-        self.card = gr.Markdown(elem_id="card", elem_classes="card")
+        with gr.Column(elem_classes="card"):
+            self.model = words(
+                gr.Dropdown(names, value=names[0], elem_id="about-model", visible=len(names) > 1),
+                label="model",
+            )
+            self.card = gr.Markdown(elem_id="card")
 
     def connect(self, tab: gr.Tab) -> None:
         """Adds the listeners; the card comes when its tab is opened."""
@@ -112,8 +110,7 @@ class AboutTab:
 
     def text(self, model: str) -> str:
         """The card with its pictures inside, after a line of what is known of any model."""
-        folder = self.engine.models[model]
-        config = read_network_config(folder)
+        folder, config = self.engine.models[model].folder, self.engine.config(model)
         facts = f"`{model}` · {config.image_size} px · {', '.join(config.domains)}"
         path = folder / "README.md"
         if not path.is_file() or path.stat().st_size > _LARGEST_CARD:

@@ -12,6 +12,7 @@ from facemeld.web.events import QUEUED, QUICK, with_session
 from facemeld.web.explore_tab import ExploreTab
 from facemeld.web.fuse_events import FuseEvents
 from facemeld.web.fuse_tab import build_fuse_tab
+from facemeld.web.jobs import Jobs
 from facemeld.web.keep import Keep
 from facemeld.web.model_tabs import AboutTab, CompareTab
 from facemeld.web.sessions import MOST_SESSIONS, Session, Sessions
@@ -28,15 +29,23 @@ _LOGO = """<svg viewBox="0 0 40 40" width="34" height="34" aria-hidden="true">
 <circle cx="15" cy="20" r="12" fill="none" stroke="url(#m)" stroke-width="3.4"/>
 <circle cx="25" cy="20" r="12" fill="none" stroke="url(#m)" stroke-width="3.4" opacity=".85"/></svg>
 <h1>facemeld</h1>"""
-_READY = "(l) => { document.documentElement.dataset.ready = l; }"
+# What Gradio tells for some seconds is read out by screen readers only if it is an alert.
+_READY = """(language) => {
+  document.documentElement.dataset.ready = language;
+  new MutationObserver(() => {
+    for (const toast of document.querySelectorAll('[data-testid=toast-body]:not([role=alert])'))
+      toast.setAttribute('role', 'alert');
+  }).observe(document.body, {childList: true, subtree: true});
+}"""
 _SET_LANGUAGE = "(l) => { document.documentElement.lang = l === 'zh' ? 'zh-Hant' : 'en'; }"
 
 
-def build_page(engine: Engine, sessions: Sessions) -> gr.Blocks:
+def build_page(engine: Engine, jobs: Jobs, sessions: Sessions) -> gr.Blocks:
     """All components and listeners.
 
     Args:
         engine: makes the pictures.
+        jobs: open the device.
         sessions: of the open tabs.
     """
     words = Translator()
@@ -44,10 +53,10 @@ def build_page(engine: Engine, sessions: Sessions) -> gr.Blocks:
         title="facemeld", analytics_enabled=False, delete_cache=(CLEARED_EVERY, CLEARED_AFTER)
     ) as page:
         language = _header(words)
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as tabs:
             with words(gr.Tab("", id="fuse"), label="tab_fuse"):
                 tab = build_fuse_tab(engine, words)
-            events = FuseEvents(engine, sessions, tab, language)
+            events = FuseEvents(engine, jobs, sessions, tab, language)
             with words(gr.Tab("", id="explore"), label="tab_explore") as explore_tab:
                 explore_place = gr.Column(elem_classes="card")
             with words(gr.Tab("", id="compare"), label="tab_compare"):
@@ -59,14 +68,14 @@ def build_page(engine: Engine, sessions: Sessions) -> gr.Blocks:
             explore = ExploreTab(events, keep, words)
         with compare_place:
             compare = CompareTab(events, keep, words)
-        explore.connect()
+        explore.connect(tabs)
         compare.connect()
         about.connect(about_tab)
         events.connect(keep)
         explore_tab.select(
             with_session(sessions, explore.choices), [language], explore.choice_outputs, **QUICK
         )
-        Api(engine)
+        Api(engine, jobs, page.upload_file_set)
         _translate(page, words, language, events, explore)
 
         def forget(request: gr.Request) -> None:
@@ -103,29 +112,30 @@ def _translate(
     outputs = [*words.components, *events.choice_outputs, *events.picture_outputs]
     outputs += [*explore.choice_outputs, *events.result_outputs]
 
-    def texts(session: Session, spoken: str, model: str) -> Sequence:
+    def texts(session: Session, spoken: str, model: str, domain: str) -> Sequence:
         latest = session.latest
         result = events.compared(latest, spoken) if latest else events.nothing_yet(spoken)
         return [
             *words.updates(spoken),
-            *events.choices_of(session, spoken, model),
+            *events.choices(session, spoken, model, domain),
             *events.pictures(session, spoken, painter=session.painted is None),
             *explore.choices(session, spoken),
             result,
             "",
         ]
 
-    language.input(
-        with_session(sessions=events.sessions, function=texts),
-        [language, events.tab.model],
-        outputs,
-        **QUEUED,
-    )
+    events.on(language.input, texts, events.domain_inputs, outputs)
     language.change(None, [language], None, js=_SET_LANGUAGE, api_visibility="private")
 
-    def first(request: gr.Request, model: str) -> list:
+    def first(request: gr.Request, model: str, domain: str) -> list:
         spoken = preferred(request.headers.get("accept-language", ""))
-        return [spoken, *texts(events.sessions.of(request.session_hash), spoken, model)]
+        return [spoken, *texts(events.sessions.of(request.session_hash), spoken, model, domain)]
 
-    loaded = page.load(first, [events.tab.model], [language, *outputs], **QUEUED)
-    loaded.then(None, [language], None, js=_READY, api_visibility="private")
+    loaded = page.load(first, events.domain_inputs, [language, *outputs], **QUEUED)
+    ready = loaded.then(None, [language], None, js=_READY, api_visibility="private")
+
+    def load_model(session: Session, spoken: str, model: str) -> None:
+        """While the person looks for pictures."""
+        events.engine.pipe(model)
+
+    events.on(ready.then, load_model, [events.tab.model], [])

@@ -12,6 +12,7 @@ from gradio.component_meta import ComponentMeta
 from PIL import Image
 
 from facemeld.images.write import encode_picture
+from facemeld.web.words import Translator
 
 _PREVIEW_QUALITY = 90
 _PREVIEW_SIDE = 1024  # pixels
@@ -44,6 +45,22 @@ def upload(**options) -> Upload:
     )
 
 
+def heading(words: Translator, key: str) -> None:
+    """The title of a card."""
+    title = gr.HTML(html_template="<h2>${value}</h2>", elem_classes="title", padding=False)
+    words(title, value=key)
+
+
+def status(name: str) -> gr.HTML:
+    """A line that tells how something went; screen readers read it out when it changes."""
+    return gr.HTML(
+        elem_id=name,
+        elem_classes="status",
+        padding=False,
+        js_on_load="element.setAttribute('role', 'status');",
+    )
+
+
 def preview(image: Image.Image) -> str:
     """An image as an address that holds it: nothing is written for a look at it."""
     if max(image.size) > _PREVIEW_SIDE:
@@ -53,11 +70,9 @@ def preview(image: Image.Image) -> str:
     return "data:image/webp;base64," + base64.b64encode(content).decode()
 
 
-def thumbnail(image: Image.Image | None, text: str) -> str:
+def thumbnail(image: Image.Image, text: str) -> str:
     """A small picture with a caption, as HTML."""
     text = html.escape(text)
-    if image is None:
-        return f'<figure class="thumb empty"><div></div><figcaption>{text}</figcaption></figure>'
     return (
         f'<figure class="thumb"><img src="{preview(image)}" alt="{text}">'
         f"<figcaption>{text}</figcaption></figure>"
@@ -119,7 +134,8 @@ watch('value', () => {
 
 
 def painter(**options) -> gr.HTML:
-    """A picture to paint on: the value's ``mask`` becomes a PNG, white where it was painted."""
+    """A picture to paint on, with a pointer or the keyboard; each stroke submits a ``mask``, a PNG
+    that is white where something was painted."""
     return gr.HTML(
         html_template=_PAINTER, js_on_load=_PAINTER_JS, apply_default_css=False, **options
     )
@@ -128,7 +144,9 @@ def painter(**options) -> gr.HTML:
 _PAINTER = """${value && value.picture ? `
 <div class="painter">
   <img src="${value.picture}" alt="${value.text}" draggable="false">
-  <canvas width="256" height="256" role="img" aria-label="${value.text}"></canvas>
+  <canvas width="256" height="256" tabindex="0" role="application" aria-label="${value.keys_text}">
+  </canvas>
+  <i class="brush" aria-hidden="true"></i>
 </div>
 <div class="painter-tools">
   <label>${value.brush_text} <input type="range" min="6" max="60" value="24"></label>
@@ -136,7 +154,8 @@ _PAINTER = """${value && value.picture ? `
 </div>` : `<div class="painter empty"><p>${value ? value.empty_text : ''}</p></div>`}"""
 
 _PAINTER_JS = """
-let down = false, last = null;
+let down = false, last = null, at = [128, 128];
+const ways = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
 const canvas = () => element.querySelector('canvas');
 const size = () => Number(element.querySelector('.painter-tools input').value);
 const place = (event) => {
@@ -157,6 +176,21 @@ const send = (clear) => {
   if (!clear) pen.drawImage(canvas(), 0, 0);
   trigger('submit', {mask: clear ? '' : copy.toDataURL('image/png')});
 };
+const show = () => {
+  const [x, y, side] = [...at, size()].map((length) => length / 2.56 + '%');
+  Object.assign(element.querySelector('.brush').style, {left: x, top: y, width: side});
+};
+element.addEventListener('focusin', (event) => { if (event.target === canvas()) show(); });
+element.addEventListener('keydown', (event) => {
+  const way = ways[event.key];
+  if (event.target !== canvas() || !(way || event.key === ' ')) return;
+  event.preventDefault();
+  if (way) {
+    const step = event.shiftKey ? 2 : 10;
+    at = at.map((place, axis) => Math.min(256, Math.max(0, place + step * way[axis])));
+    show();
+  } else { stroke(at, at); send(false); }
+});
 element.addEventListener('pointerdown', (event) => {
   if (event.target !== canvas()) return;
   event.preventDefault();

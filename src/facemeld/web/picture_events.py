@@ -38,6 +38,7 @@ class PictureEvents:
             *(slot.row for slot in tab.slots),
             *(slot.picture for slot in tab.slots),
             *(slot.weight for slot in tab.slots),
+            *(slot.remove for slot in tab.slots),
             *(tab.controls[name] for name in FROM_REFERENCES),
             tab.painter,
             tab.who,
@@ -128,20 +129,18 @@ class PictureEvents:
         count = len(references)
         seen = thumbnail(source.aligned, say("seen_as", language)) if source else ""
         rows = [gr.update(visible=index < count) for index in range(MOST_REFERENCES)]
-        thumbs = [thumbnail(r.aligned, r.name) for r in references]
-        thumbs += [""] * (MOST_REFERENCES - count)
-        sliders = []
-        for n in range(1, MOST_REFERENCES + 1):
-            label = say("no_weight_n", language, n=n)
-            if n <= count:
-                label = say("weight_n", language, name=references[n - 1].name)
-            value = {} if weights is None else {"value": weights[n - 1]}
-            sliders.append(gr.update(label=label, **value))
+        spare = [gr.skip()] * (MOST_REFERENCES - count)
+        thumbs = [thumbnail(r.aligned, r.title) for r in references] + spare
+        sliders = [gr.update(label=say("weight_n", language, name=r.title)) for r in references]
+        sliders += spare
+        if weights is not None:
+            sliders = [update | gr.update(value=w) for update, w in zip(sliders, weights)]
+        removes = [gr.update(value=say("remove_n", language, name=r.title)) for r in references]
         dropdowns = []
         for index, name in enumerate(FROM_REFERENCES):
             none = "nobody" if name == "second_source" else "as_mixed"
             choices = [(say(none, language), 0)] + [
-                (f"{n}: {r.name}", n) for n, r in enumerate(references, 1)
+                (f"{n}: {r.title}", n) for n, r in enumerate(references, 1)
             ]
             value = {} if chosen is None else {"value": chosen[index]}
             dropdowns.append(gr.update(choices=choices, **value))
@@ -150,12 +149,12 @@ class PictureEvents:
         canvas = self.canvas(session, language) if painter else gr.skip()
         first = {"value": 0} if painter and source else {}
         shown = gr.update(choices=who, **first)
-        return [seen, *rows, *thumbs, *sliders, *dropdowns, canvas, shown]
+        return [seen, *rows, *thumbs, *sliders, *removes, *spare, *dropdowns, canvas, shown]
 
     def canvas(self, session: Session, language: str) -> dict:
         """The value of the part to paint on."""
-        keys = ("paint", "brush", "paint_clear", "paint_empty")
-        names = ("text", "brush_text", "clear_text", "empty_text")
+        keys = ("paint", "paint_keys", "brush", "paint_clear", "paint_empty")
+        names = ("text", "keys_text", "brush_text", "clear_text", "empty_text")
         texts = {name: say(key, language) for name, key in zip(names, keys)}
         if session.source is not None:
             texts["picture"] = preview(session.source.aligned)

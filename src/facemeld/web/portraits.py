@@ -63,6 +63,11 @@ class Portrait:
         return replace(self, placing=placing)
 
     @property
+    def title(self) -> str:
+        """The name without its suffix, for people."""
+        return PurePath(self.name).stem
+
+    @property
     def photograph(self) -> Image.Image:
         """The picture itself, upright RGB."""
         return _decoded(self.content)
@@ -99,7 +104,7 @@ class Portrait:
         """Name and content of the file that gives the command line the same picture."""
         if self.whole:
             return self.name, self.content
-        return f"{PurePath(self.name).stem}_face.png", encode_photograph(self.aligned, ".png")
+        return f"{self.title}_face.png", encode_photograph(self.aligned, ".png")
 
     @cached_property
     def as_input(self) -> Input:
@@ -160,6 +165,6 @@ def safe_name(name: str, taken: Set[str]) -> str:
     return free + suffix
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)  # they may be large
 def _decoded(content: bytes) -> Image.Image:
     return read_picture(content, limits=LIMITS)

@@ -8,9 +8,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from facemeld.errors import UserError
 from facemeld.web.guard import LOOPBACK
+from facemeld.web.jobs import TIME_LIMIT, Jobs
+
+if TYPE_CHECKING:
+    from facemeld.web.engine import Offered
 
 PORT = 7860
 MOST_CONNECTIONS = 200
@@ -38,18 +43,18 @@ def check_address(host: str, auth: str | None) -> tuple[str, str] | None:
 
 @contextmanager
 def application(
-    models: Mapping[str, Path],
+    models: Mapping[str, Offered],
     *,
     host: str = "127.0.0.1",
     auth: tuple[str, str] | None = None,
     device: str = "cpu",
     backend: str = "auto",
-    time_limit: float | None = None,
+    time_limit: float = TIME_LIMIT,
 ) -> Iterator[object]:
     """The page as an ASGI application; its temporary files go when the block ends.
 
     Args:
-        models: names and folders.
+        models: by what the page calls them.
         host: the address that will be listened on.
         auth: user and password that every request must carry.
         device: where the networks run.
@@ -62,18 +67,18 @@ def application(
         import fastapi
         import gradio as gr
 
-        from facemeld.web.engine import TIME_LIMIT, Engine
+        from facemeld.web.engine import Engine
         from facemeld.web.guard import Guard
         from facemeld.web.look import style_sheet, theme
         from facemeld.web.page import build_page
         from facemeld.web.portraits import LIMITS
         from facemeld.web.sessions import Sessions
 
-        engine = Engine(models, device=device, backend=backend, time_limit=time_limit or TIME_LIMIT)
+        engine = Engine(models, device=device, backend=backend)
         app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         gr.mount_gradio_app(
             app,
-            build_page(engine, Sessions()),
+            build_page(engine, Jobs(time_limit), Sessions()),
             "",
             server_name=host,
             allowed_paths=[],

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import html
+from collections.abc import Callable, Iterator, Sequence
+
 import gradio as gr
 
-from facemeld.web.sessions import Session
+from facemeld.web.events import sentence
+from facemeld.web.jobs import Job
+from facemeld.web.made import Made
 from facemeld.web.words import Translator, say
 
 
-def stop(session: Session, language: str) -> None:
-    """Whatever runs for this tab ends at its next piece."""
-    session.stops += 1
-
-
 def buttons(words: Translator, label: str, name: str) -> tuple[gr.Button, gr.Button]:
+    """To begin a job and to stop it."""
     with gr.Row(elem_classes="actions"):
         make = words(
             gr.Button(variant="primary", elem_id=name, scale=0, min_width=180), value=label
@@ -23,6 +24,7 @@ def buttons(words: Translator, label: str, name: str) -> tuple[gr.Button, gr.But
 
 
 def gallery(name: str) -> gr.Gallery:
+    """Results to choose from, seen when there are some."""
     return gr.Gallery(
         columns=6,
         allow_preview=False,
@@ -38,6 +40,36 @@ def gallery(name: str) -> gr.Gallery:
     )
 
 
-def progress(language: str, done: int, total: int | None) -> str:
+def progress(language: str, done: int, total: int) -> str:
+    """How far a job is, as HTML."""
     text = say("working", language, done=done, total=total)
     return f'{text} <progress max="{total}" value="{done}" aria-label="{text}"></progress>'
+
+
+def ended(error: Exception, language: str) -> str:
+    """Why a job is over before its end, as HTML."""
+    return html.escape(sentence(error, language))
+
+
+def in_turn(
+    language: str, job: Job, works: Sequence[Callable[[], Made | None]], made: list[Made]
+) -> Iterator[str]:
+    """Does one thing after the other, and tells how far it is; at last how it ended.
+
+    Args:
+        language: of the page.
+        job: opens the device.
+        works: each makes one result, or none.
+        made: gets the results, and keeps those that were done when the job was stopped.
+    """
+    try:
+        with job() as check:
+            for done, work in enumerate(works):
+                check()
+                yield progress(language, done, len(works))
+                if (result := work()) is not None:
+                    made.append(result)
+    except Exception as error:
+        yield ended(error, language)
+    else:
+        yield say("done", language, n=len(made))

@@ -49,6 +49,11 @@ class Wish:
     size: int | None = None
     paste_back: bool = False
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of all references that levels, places and shapes are given."""
+        return (*self.levels, self.place_from, self.painted_from, self.second_source)
+
 
 def looks_of(references: Sequence[Portrait], wish: Wish) -> Looks:
     """All pictures beside the source, in the places that the wish gives them."""
@@ -71,12 +76,13 @@ def controls_of(wish: Wish) -> Controls:
     """Everything else; what does not matter under the wish has its usual value."""
     weights = tuple(weight for weight in wish.weights if weight > 0)
     several = len(set(weights)) > 1 and not wish.latent
+    somewhere = wish.place_from or (wish.painted_from and wish.painted is not None)
     return Controls(
         weights=weights if several else None,
         interpolation=wish.interpolation,
         strength=wish.strength,
         domain=wish.domain,
-        feather=wish.feather if wish.place_from or wish.painted_from else Controls.feather,
+        feather=wish.feather if somewhere else Controls.feather,
         latent=wish.latent,
         seed=wish.seed,
         truncation=wish.truncation if wish.latent else 1.0,

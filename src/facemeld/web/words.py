@@ -8,6 +8,8 @@ from importlib import resources
 
 import gradio as gr
 
+from facemeld.errors import UserError
+
 LANGUAGES = (("English", "en"), ("繁體中文", "zh"))
 
 _TEXTS = tomllib.loads(
@@ -20,15 +22,14 @@ def say(key: str, language: str, **values: object) -> str:
     return _TEXTS[key][language].format(**values)
 
 
-def tell(error: Exception, language: str) -> str:
+def tell(error: UserError, language: str) -> str:
     """An error as one sentence."""
-    what, fix = getattr(error, "what", str(error)), getattr(error, "fix", "")
     if language == "zh":
-        for beginning, text in _TEXTS["errors"].items():
-            if what.startswith(beginning):
+        for part, text in _TEXTS["errors"].items():
+            if part in error.what:
                 return text
-    sentence = what[:1].upper() + what[1:]
-    return f"{sentence}: {fix}." if fix else f"{sentence}."
+    what = error.what[:1].upper() + error.what[1:]
+    return say("error_other", language, what=f"{what}: {error.fix}" if error.fix else what)
 
 
 def preferred(accepted: str) -> str:
