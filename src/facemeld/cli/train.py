@@ -79,7 +79,7 @@ def train(
         "network.skips": skips,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    chosen = _training_config(preset, config, given | dict(map(setting, set)))
+    chosen = _training_config(preset, config, given | dict(map(setting, set)), out)
     if not chosen.data:
         raise UserError("no training pictures", where="--data", fix="name their folder")
     if out is None:
@@ -151,8 +151,14 @@ def presets() -> None:
         print(f"{name:16} {purpose}")
 
 
-def _training_config(preset_name: str | None, file: Path | None, given: dict):
-    """A preset or a file, with the given options (dotted names) laid over it."""
+def _training_config(
+    preset_name: str | None, file: Path | None, given: dict, out: Path | None = None
+):
+    """A preset or a file, with the given options (dotted names) laid over it.
+
+    The network of a model to start from is read in the first session only: a run in ``out`` that
+    goes on has its own.
+    """
     from facemeld.config import TrainingConfig, from_dict, preset, presets, read_toml, to_dict
     from facemeld.networks.model_folder import find_model, read_network_config
 
@@ -167,7 +173,11 @@ def _training_config(preset_name: str | None, file: Path | None, given: dict):
     values = to_dict(base)
     init = given.get("init") or base.init
     if init and "network" not in described:
-        values["network"] = to_dict(read_network_config(find_model(init)))
+        goes_on = out is not None and any(out.glob("checkpoints/pictures-*.safetensors"))
+        if goes_on and (out / "config.toml").is_file():
+            values["network"] = read_toml(out / "config.toml")["network"]
+        else:
+            values["network"] = to_dict(read_network_config(find_model(init)))
     return from_dict(TrainingConfig, laid_over(values, given), where="training options")
 
 
