@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -24,7 +25,7 @@ def train(
     seed: int | None = None,
     recipe: str | None = None,
     precision: str | None = None,
-    processes: int | None = None,
+    processes: int | Literal["auto"] | None = None,
     generator: str | None = None,
     style_encoder: str | None = None,
     discriminator: str | None = None,
@@ -50,7 +51,8 @@ def train(
         seed: of everything random.
         recipe: starganv2, fast or lean.
         precision: auto, fp32 or bf16.
-        processes: worker processes with averaged gradients; 0 chooses.
+        processes: worker processes with averaged gradients; auto or 0 chooses, see
+            docs/scaling.md.
         generator: resnet, swin-encoder or swin-unet.
         style_encoder: resnet, swin or projected.
         discriminator: resnet or projected.
@@ -185,6 +187,8 @@ def laid_over(values: dict, given: dict) -> dict:
     """A configuration's values, changed, with the given ones (dotted names) in their places."""
     # the late weights are last: where there are none yet, they begin as the others
     for name, value in sorted(given.items(), key=lambda item: item[0].startswith("late_weights.")):
+        if (name, value) == ("processes", "auto"):
+            value = 0
         table = values
         *groups, last = name.split(".")
         for group in groups:

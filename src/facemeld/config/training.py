@@ -82,7 +82,8 @@ class TrainingConfig:
     """Pictures an iteration, over all processes."""
     seed: int = 0
     processes: int = 0
-    """Worker processes with averaged gradients; 0 chooses: one a core on a CPU (lean), else one."""
+    """Worker processes with averaged gradients; 0 chooses, as ``--processes auto``: one a core on a
+    CPU (lean, distil), else one; a run that goes on keeps its number."""
     precision: str = "auto"
     """fp32, bf16 (autocast), or auto: the faster one on this device, measured at the start."""
     compile: bool = False

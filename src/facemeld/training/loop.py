@@ -88,7 +88,7 @@ def train(
     folders = training_folders(config)
     network = dataclasses.replace(config.network, domains=folders.domains)
     config = dataclasses.replace(config, network=network)
-    config = dataclasses.replace(config, processes=processes_of(config)).resolved()
+    config = dataclasses.replace(config, processes=processes_of(config, out)).resolved()
     features = published_features(config, weights_dir)
     if config.swin_weights:
         find_swin_weights(config.swin_weights)

@@ -29,6 +29,14 @@ _FREE += ("max_bad_steps",)
 _FREE += ("cache", "compile", "accumulate", "recompute_activations")
 
 
+def earlier_processes(out: Path) -> int:
+    """How many processes the last session of the run in ``out`` had; 0 if there was none."""
+    described = out / "config.toml"
+    if not (checkpoint.any_in(out / "checkpoints") and described.is_file()):
+        return 0
+    return from_dict(TrainingConfig, read_toml(described), where=str(described)).processes
+
+
 def open_run(
     config: TrainingConfig, out: Path, resume: str, *, device: torch.device
 ) -> TrainingConfig:
