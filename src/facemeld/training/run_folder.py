@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from facemeld.config import TrainingConfig, dotted, from_dict, read_toml, to_dict, write_toml
+from facemeld.config.recipe_options import is_ignored
 from facemeld.errors import UserError
 from facemeld.files import write_whole
 from facemeld.training import checkpoint
@@ -63,7 +64,8 @@ def open_run(
         changed = [
             f"{name} (was {theirs.get(name)}, now {mine.get(name)})"
             for name in sorted(mine | theirs)
-            if name not in _FREE and mine.get(name) != theirs.get(name)
+            if not (name in _FREE or is_ignored(name, config.recipe))
+            and mine.get(name) != theirs.get(name)
         ]
         if changed:
             raise UserError(
