@@ -160,8 +160,8 @@ LEAN = dict(recipe="lean", network=NetworkConfig(discriminator="projected"))
         (dict(late_weights=LossWeights(style_matching=1.0)), "ignores late_weights.style_matching"),
         (dict(warmup_pictures=8, warmup_layers="outermost"), "warmup_pictures.* warmup_layers, an"),
         (dict(recipe="fast", teacher="faces"), "the fast recipe ignores teacher, an option of di"),
-        (LEAN | dict(augmentation="diffaugment"), "ignores augmentation, an option of star"),
-        (LEAN | dict(branches="both", r1=2.0, r1_interval=4), "ignores r1, .* r1_interval, .* branches"),
+        (LEAN | dict(augmentation="diffaugment"), "augmentation, an option of starganv2, fast"),
+        (LEAN | dict(branches="both", r1=2.0, r1_interval=4), "r1, .* r1_interval, .* branches"),
         (LEAN | dict(recipe="distil", domains=("cat",)), "the distil recipe ignores domains"),
     ],
 )

@@ -62,6 +62,6 @@ def ignored_problems(config: TrainingConfig) -> list[str]:
             value, default = getattr(values, name), getattr(type(values), name)
             if value != default and not (value == 0 and (place or name == "r1")):
                 shown = f"{place}.{name}" if place else name
-                told = " and ".join(users)
+                told = ", ".join(users)
                 found.append(f"the {config.recipe} recipe ignores {shown}, an option of {told}")
     return found
