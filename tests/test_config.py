@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +21,11 @@ from facemeld.config import (
     presets,
     read_toml,
     to_dict,
+    training,
     write_toml,
 )
 from facemeld.config.network import GENERATORS, SKIPS
+from facemeld.config.recipe_options import RECIPES, USERS
 from facemeld.errors import UserError
 
 
@@ -191,6 +196,9 @@ def test_impossible_networks(changes, words):
         NetworkConfig(**changes).resolved()
 
 
+LEAN = dict(recipe="lean", network=NetworkConfig(discriminator="projected"))
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -204,11 +212,49 @@ def test_impossible_networks(changes, words):
         (dict(on_unreadable="ignore"), "no on_unreadable named 'ignore'"),
         (dict(recipe="lean", network=NetworkConfig(skips="masked")), "need starganv2"),
         (dict(network=NetworkConfig(discriminator="projected")), "needs discriminator = resnet"),
+        (dict(weights=LossWeights(landmarks=1.0)), "ignores weights.landmarks, an option of lean"),
+        (dict(late_weights=LossWeights(style_matching=1.0)), "ignores late_weights.style_matching"),
+        (dict(warmup_pictures=8, warmup_layers="outermost"), "warmup_pictures.* warmup_layers, an"),
+        (dict(recipe="fast", teacher="faces"), "the fast recipe ignores teacher, an option of di"),
+        (LEAN | dict(augmentation="diffaugment"), "augmentation, an option of starganv2, fast"),
+        (LEAN | dict(branches="both", r1=2.0, r1_interval=4), "r1, .* r1_interval, .* branches"),
+        (LEAN | dict(recipe="distil", domains=("cat",)), "the distil recipe ignores domains"),
     ],
 )
 def test_impossible_runs(changes, words):
     with pytest.raises(UserError, match=words):
         TrainingConfig(**changes).resolved()
+
+
+def test_what_is_off_or_as_always_is_not_refused():
+    off = LossWeights(style=0.0, diversity=0.0, cycle=0.0, pixels=1.0)
+    config = TrainingConfig(**LEAN | dict(recipe="distil", teacher="t", r1=0.0, weights=off))
+    assert config.problems() == []
+
+
+def test_the_table_of_recipes_says_what_the_options_say_of_themselves():
+    source = inspect.getsource(training)
+    told = dict(re.findall(r"^    (\w+): [^\n]*\n    \"\"\"(.*?)\"\"\"", source, re.M | re.S))
+    options = {option.rpartition(".")[2]: set(users) for option, users in USERS.items()}
+    seen = 0
+    for name, users in options.items():
+        groups = [set(g.split(", ")) for g in re.findall(r"\(([^()]*)\)", told.get(name, ""))]
+        named = set().union(*(g for g in groups if g <= set(RECIPES)))
+        if named:
+            seen += 1
+            assert named == users, name
+    assert seen > 15
+
+
+def test_the_table_of_recipes_is_the_documented_one():
+    text = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*`) \| ([a-z0-9, `]+) \|$", text, re.M)
+    told = {
+        option: tuple(re.findall(r"`(\w+)`", users))
+        for options, users in rows
+        for option in re.findall(r"`([\w.]+)`", options)
+    }
+    assert {option: told.get(option) for option in USERS} == USERS
 
 
 @pytest.mark.parametrize("image_size", [16, 32, 64, 128, 256, 512, 1024])

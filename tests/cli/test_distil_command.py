@@ -123,7 +123,7 @@ def test_what_cannot_be_measured_is_said_before_and_in_the_report(
         (["--widths", "8", "16"], ("times fewer multiply-adds", "like 4 4")),
         (["--widths", "4", "4", "4"], ("3 widths", "give one for each of 8 16")),
         (["--pictures", "0", "--seed", "-1"], ("pictures is 0", "seed is -1")),
-        (["--set", "recipe=lean"], ("a teacher is for the distil recipe",)),
+        (["--set", "recipe=lean"], ("the lean recipe ignores teacher, an option of distil",)),
     ],
 )
 def test_a_student_that_cannot_be_is_refused_before_training(

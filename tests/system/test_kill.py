@@ -28,3 +28,4 @@ def test_a_killed_run_resumes_to_the_same_bytes() -> None:
     assert len(told) >= 2
     for recipe in told:
         assert recipe["killed"] == 2 and recipe["differing"] == 0, recipe
+        assert recipe["while_writing"] >= 1, recipe

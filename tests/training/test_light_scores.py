@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +14,14 @@ import torch
 from drawn_faces import write_faces
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_models import enliven
-from tiny_runs import log_lines, tiny_config
+from tiny_runs import checkpoints, log_lines, tiny_config
 
 import facemeld
 from facemeld.config import TrainingConfig
 from facemeld.data.catalogue import WEIGHTS
 from facemeld.errors import UserError
 from facemeld.evaluation.light import summary
+from facemeld.evaluation.light_target import LightTarget
 from facemeld.networks.bundle import load_model
 from facemeld.networks.mobilenet import MobileNetV2Features
 from facemeld.training import light_scores
@@ -114,3 +117,37 @@ def test_what_would_stop_an_evaluation_is_told_before_the_run(
     with pytest.raises(UserError, match=r"mobilenet"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_request_to_stop_ends_an_evaluation(
+    config: TrainingConfig,
+    weights_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = dataclasses.replace(config, evaluate_every=8)
+    judged, judge = [], LightTarget.judge
+
+    def judge_and_signal(target: LightTarget, *rest):
+        judged.append(target.name)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return judge(target, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LightTarget, "judge", judge_and_signal)
+        with pytest.raises(SystemExit) as caught:
+            train(config, tmp_path / "run", weights_dir=weights_dir)
+    assert caught.value.code == 143 and len(judged) == 1, "the second target was judged, too"
+    told = capsys.readouterr().err
+    assert "this evaluation is left out" in told and "saved at 16 pictures" in told
+    assert [p.name for p in checkpoints(tmp_path / "run")] == ["pictures-000000000016.safetensors"]
+    assert not any(
+        n.startswith("evaluation/") for line in log_lines(tmp_path / "run") for n in line
+    )
+
+    model = train(config, tmp_path / "run", weights_dir=weights_dir)
+    assert "evaluation/light_distance_latent" in log_lines(tmp_path / "run")[-1]
+    whole = train(dataclasses.replace(config, evaluate_every=0), tmp_path / "whole")
+    weights = [p / "model.safetensors" for p in (model, whole)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()

@@ -13,7 +13,8 @@ from PIL import Image
 from tiny_runs import checkpoints, equal_lines, log_lines, tensors_of, tiny_config
 from torch import Tensor
 
-from facemeld.config import TrainingConfig, from_dict, read_toml
+from facemeld.config import LossWeights, TrainingConfig, from_dict, read_toml
+from facemeld.config.recipe_options import is_ignored
 from facemeld.data.catalogue import find_weights
 from facemeld.data.folders import scan_domains
 from facemeld.fusion.pipeline import FusionPipeline
@@ -168,6 +169,29 @@ def test_each_phase_changes_exactly_the_networks_that_it_names(run: _Run) -> Non
         assert changed == set(trained)
     frozen = {n for n, p in parameters.items() if not p.requires_grad}
     assert all("features" in name or "projections" in name for name in frozen)
+
+
+def test_a_recipe_reads_the_weights_that_the_table_gives_it(run: _Run) -> None:
+    class Watched(LossWeights):
+        def __getattribute__(self, name: str):
+            if name in names:
+                read.add(name)
+            return super().__getattribute__(name)
+
+    names = {f.name for f in dataclasses.fields(LossWeights)}
+    own = {n for n in names if not is_ignored(f"weights.{n}", run.config.recipe)}
+    asked = dict.fromkeys(own, 1.0)
+    if run.reader is None:  # this run did not ask for the points of faces at its start
+        asked |= {"landmarks": 0.0}
+    read, modes = set[str](), set[bool]()
+    recipe, weights = run._recipe(discriminator_started=False), Watched(**asked)
+    for iteration in range(8):
+        batch = run.sampler.batch(iteration)
+        modes.add(batch.from_latents)
+        for _ in recipe.step(batch, weights, iteration, {}):
+            pass
+    assert len(modes) == 2 or run.config.recipe == "starganv2"
+    assert read == own
 
 
 def test_each_phase_sees_what_the_phases_before_it_learned(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -14,8 +15,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_runs import tiny_config
 
+from facemeld.cli.train import _training_config
+from facemeld.config import write_toml
 from facemeld.errors import UserError
+from facemeld.training import needs, processes
 from facemeld.training.guard import StepGuard
 from facemeld.training.processes import SharedFlag, Team, best_size, cores, launch
 
@@ -194,3 +199,26 @@ def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "UserError: a worker process ended before it began" in done.stderr
     assert "__main__" in done.stderr
+
+
+def test_auto_keeps_the_number_that_a_run_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "cores", lambda: 4)
+    monkeypatch.setattr(needs, "cores", lambda: 4)
+    for recipe, chosen in (("lean", 4), ("fast", 1), ("starganv2", 1)):
+        config, out = tiny_config(recipe, processes=0), tmp_path / recipe
+        assert needs.processes_of(config, out) == chosen
+        assert needs.processes_of(dataclasses.replace(config, processes=3), out) == 3
+        (out / "checkpoints").mkdir(parents=True)
+        write_toml(dataclasses.replace(config, processes=2), out / "config.toml")
+        assert needs.processes_of(config, out) == chosen, "nothing was trained there yet"
+        (out / "checkpoints" / "pictures-000000000008.safetensors").touch()
+        assert needs.processes_of(config, out) == 2
+        write_toml(dataclasses.replace(config, processes=8), out / "config.toml")
+        assert needs.processes_of(config, out) == chosen, "more than there are cores"
+
+
+@pytest.mark.parametrize("given", [{"processes": "auto"}, {"processes": 0}])
+def test_auto_is_a_word(given: dict) -> None:
+    assert _training_config("smoke", None, given).processes == 0

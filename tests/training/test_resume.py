@@ -15,8 +15,10 @@ import torch
 from full_disk import largest_file
 from tiny_runs import ITERATIONS, checkpoints, equal_lines, log_lines, tensors_of, tiny_config
 
+from facemeld.config import LossWeights, write_toml
 from facemeld.errors import UserError
 from facemeld.training.loop import train
+from facemeld.training.run_folder import open_run
 
 
 def test_a_resumed_run_ends_bitwise_the_same(
@@ -136,6 +138,21 @@ def test_options_that_change_no_result_may_change(
     train(tiny_config(recipe_name, faces, pictures=56, log_every=56, keep_checkpoints=1), copied)
     assert [line["pictures"] for line in log_lines(copied)][ITERATIONS:] == [56]
     assert [p.name for p in checkpoints(copied)] == ["pictures-000000000056.safetensors"]
+
+
+def test_options_that_the_recipe_ignores_may_change(tmp_path: Path) -> None:
+    # a run from before they were refused can go on without them
+    config = tiny_config("starganv2").resolved()
+    began = dataclasses.replace(config, warmup_pictures=8, weights=LossWeights(landmarks=1.0))
+    write_toml(began, tmp_path / "config.toml")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "pictures-000000000008.safetensors").touch()
+    device = torch.device("cpu")
+    assert open_run(config, tmp_path, "auto", device=device) == config
+    weights = dataclasses.replace(config.weights, cycle=2.0)
+    with pytest.raises(UserError, match=r"weights.cycle \(was 1.0, now 2.0\)"):
+        changed = dataclasses.replace(config, weights=weights)
+        open_run(changed, tmp_path, "auto", device=device)
 
 
 def test_never_resume_refuses_a_folder_with_checkpoints(

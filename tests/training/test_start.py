@@ -12,7 +12,7 @@ from tiny_runs import checkpoints, tensors_of, tiny_config
 from torch import Tensor
 
 from facemeld.cli.train import _training_config
-from facemeld.config import TrainingConfig, preset
+from facemeld.config import TrainingConfig, preset, write_toml
 from facemeld.errors import UserError
 from facemeld.networks.bundle import load_model
 from facemeld.networks.model_folder import find_model, read_network_config
@@ -175,6 +175,19 @@ def test_the_models_network_options_hold_unless_given() -> None:
     model = read_network_config(find_model("faces"))
     assert config.init == "faces" and config.batch_size == preset("smoke").batch_size
     assert config.network == dataclasses.replace(model, discriminator="resnet")
+
+
+def test_a_run_that_goes_on_has_the_networks_that_it_began_with(tmp_path: Path) -> None:
+    given = {"init": str(tmp_path / "gone"), "network.style_size": 24}
+    for _ in range(2):  # there is nothing, and then a run that wrote no checkpoint yet
+        with pytest.raises(UserError, match="no such model"):
+            _training_config("smoke", None, given, tmp_path)
+        began = dataclasses.replace(tiny_config("starganv2"), init=given["init"]).resolved()
+        write_toml(began, tmp_path / "config.toml")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "pictures-000000000008.safetensors").touch()
+    config = _training_config("smoke", None, given, tmp_path)
+    assert config.network == dataclasses.replace(began.network, style_size=24)
 
 
 def test_late_weights_begin_as_the_others() -> None:

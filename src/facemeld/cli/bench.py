@@ -34,7 +34,7 @@ def bench_train(
     batch_size: int | None = None,
     recipe: str | None = None,
     precision: str | None = None,
-    processes: int | None = None,
+    processes: int | Literal["auto"] | None = None,
     set: tyro.conf.UseAppendAction[list[str]] = [],
     seconds: float = 20.0,
     iterations: int | None = None,
@@ -51,7 +51,7 @@ def bench_train(
         batch_size: pictures an iteration.
         recipe: starganv2, fast or lean.
         precision: auto, fp32 or bf16.
-        processes: worker processes with averaged gradients; 0 chooses.
+        processes: worker processes with averaged gradients; auto or 0 chooses.
         set: any other option as name=value; may be given several times.
         seconds: about how long to measure; at least until all that comes every few iterations came.
         iterations: measure as many iterations instead.

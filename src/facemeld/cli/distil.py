@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -25,7 +26,7 @@ def distil(
     batch_size: int | None = None,
     seed: int | None = None,
     precision: str | None = None,
-    processes: int | None = None,
+    processes: int | Literal["auto"] | None = None,
     set: tyro.conf.UseAppendAction[list[str]] = [],
     resume: str = "auto",
     fakes: int = 500,
@@ -48,7 +49,7 @@ def distil(
         batch_size: pictures an iteration, each painted under three styles.
         seed: of everything random.
         precision: auto, fp32 or bf16.
-        processes: worker processes with averaged gradients; 0 chooses.
+        processes: worker processes with averaged gradients; auto or 0 chooses.
         set: any other training option as name=value, like weights.adversarial=0; may be given
             several times.
         resume: auto, never, or a checkpoint to branch off from.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -24,7 +25,7 @@ def train(
     seed: int | None = None,
     recipe: str | None = None,
     precision: str | None = None,
-    processes: int | None = None,
+    processes: int | Literal["auto"] | None = None,
     generator: str | None = None,
     style_encoder: str | None = None,
     discriminator: str | None = None,
@@ -50,7 +51,8 @@ def train(
         seed: of everything random.
         recipe: starganv2, fast or lean.
         precision: auto, fp32 or bf16.
-        processes: worker processes with averaged gradients; 0 chooses.
+        processes: worker processes with averaged gradients; auto or 0 chooses, see
+            docs/scaling.md.
         generator: resnet, swin-encoder or swin-unet.
         style_encoder: resnet, swin or projected.
         discriminator: resnet or projected.
@@ -79,7 +81,7 @@ def train(
         "network.skips": skips,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    chosen = _training_config(preset, config, given | dict(map(setting, set)))
+    chosen = _training_config(preset, config, given | dict(map(setting, set)), out)
     if not chosen.data:
         raise UserError("no training pictures", where="--data", fix="name their folder")
     if out is None:
@@ -179,8 +181,14 @@ def presets() -> None:
         print(f"{name:{width}} {purpose}")
 
 
-def _training_config(preset_name: str | None, file: Path | None, given: dict):
-    """A preset or a file, with the given options (dotted names) laid over it."""
+def _training_config(
+    preset_name: str | None, file: Path | None, given: dict, out: Path | None = None
+):
+    """A preset or a file, with the given options (dotted names) laid over it.
+
+    The network of a model to start from is read in the first session only: a run in ``out`` that
+    goes on has its own.
+    """
     from facemeld.config import TrainingConfig, from_dict, preset, presets, read_toml, to_dict
     from facemeld.networks.model_folder import find_model, read_network_config
 
@@ -195,7 +203,11 @@ def _training_config(preset_name: str | None, file: Path | None, given: dict):
     values = to_dict(base)
     init = given.get("init") or base.init
     if init and "network" not in described:
-        values["network"] = to_dict(read_network_config(find_model(init)))
+        goes_on = out is not None and any(out.glob("checkpoints/pictures-*.safetensors"))
+        if goes_on and (out / "config.toml").is_file():
+            values["network"] = read_toml(out / "config.toml")["network"]
+        else:
+            values["network"] = to_dict(read_network_config(find_model(init)))
     return from_dict(TrainingConfig, laid_over(values, given), where="training options")
 
 
@@ -203,6 +215,8 @@ def laid_over(values: dict, given: dict) -> dict:
     """A configuration's values, changed, with the given ones (dotted names) in their places."""
     # the late weights are last: where there are none yet, they begin as the others
     for name, value in sorted(given.items(), key=lambda item: item[0].startswith("late_weights.")):
+        if (name, value) == ("processes", "auto"):
+            value = 0
         table = values
         *groups, last = name.split(".")
         for group in groups:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from facemeld.config.checks import check, choice_problems, range_problems, type_problems
 from facemeld.config.network import NetworkConfig
+from facemeld.config.recipe_options import RECIPES, ignored_problems
 
-RECIPES = ("starganv2", "fast", "lean", "distil")
 PRECISIONS = ("auto", "fp32", "bf16")
 BRANCHES = ("alternate", "both")
 AUGMENTATIONS = ("none", "diffaugment")
@@ -66,7 +66,7 @@ class TrainingConfig:
     data: str = ""
     """Folder with a subfolder of pictures for each domain."""
     domains: tuple[str, ...] = ()
-    """Subfolders of ``data`` to train on; all of them if empty."""
+    """Subfolders of ``data`` to train on; all of them if empty. A student's are its teacher's."""
     init: str = ""
     """Model to start from: a bundled name or a model folder; heads are matched by domain name. One
     for pictures of half the size will do, if all widths but the finest are its own."""
@@ -84,7 +84,8 @@ class TrainingConfig:
     """Pictures an iteration, over all processes."""
     seed: int = 0
     processes: int = 0
-    """Worker processes with averaged gradients; 0 chooses: one a core on a CPU (lean), else one."""
+    """Worker processes with averaged gradients; 0 chooses, as ``--processes auto``: one a core on a
+    CPU (lean, distil), else one; a run that goes on keeps its number."""
     precision: str = "auto"
     """fp32, bf16 (autocast), or auto: the faster one on this device, measured at the start."""
     compile: bool = False
@@ -113,11 +114,11 @@ class TrainingConfig:
     beta2: float = 0.99
     weight_decay: float = 1e-4
     gradient_clip: float = 0.0
-    """Largest norm of the generator's gradient; 0 leaves it as it is."""
+    """Largest norm of the gradient in the phases that train the generator; 0 leaves it as it is."""
     decay_from: float = 1.0
-    """Share of the run after which the learning rates fall linearly to zero (lean)."""
+    """Share of the run after which the learning rates fall linearly to zero."""
     r1: float = 1.0
-    """Weight of the R1 penalty (starganv2, fast)."""
+    """Weight of the R1 penalty; 0 for none (starganv2, fast)."""
     r1_interval: int = 0
     """Iterations from one R1 penalty to the next, which then weighs that many times more; 0: every
     iteration (starganv2), every 16th (fast)."""
@@ -142,7 +143,7 @@ class TrainingConfig:
     cycle_interval: int = 2
     """One of so many fakes goes round the cycle; each source has two (lean)."""
     content_target: float = 0.5
-    """Correlation with the source below which the content term acts (lean)."""
+    """Correlation with the source below which the content term acts (fast, lean)."""
     ema: float = 0.999
     """Share of the moving average that stays at each iteration."""
     ema_rampup: bool = False
@@ -233,7 +234,7 @@ class TrainingConfig:
         return found
 
     def _recipe_problems(self) -> list[str]:
-        found = []
+        found = ignored_problems(self) if self.recipe in RECIPES else []
         network = self.network
         if self.recipe in ("lean", "distil"):
             if network.discriminator != "projected":
@@ -251,8 +252,6 @@ class TrainingConfig:
                 found.append(f"weights.landmarks need feature_size = {POINTS_FEATURE_SIZE}")
         if self.recipe == "distil" and not self.teacher:
             found.append("the distil recipe needs a teacher")
-        if self.teacher and self.recipe != "distil":
-            found.append("a teacher is for the distil recipe")
         if self.teacher and self.init:
             found.append("init and teacher exclude each other")
         if self.init and self.swin_weights:

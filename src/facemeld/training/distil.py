@@ -64,9 +64,6 @@ def teacher_folders(config: TrainingConfig) -> DomainFolders:
             one of its domains without pictures.
     """
     network = read_network_config(find_model(config.teacher))
-    for name in config.domains:
-        if name not in network.domains:
-            raise UserError(f"the teacher has no domain '{name}'", where=config.teacher)
     wanted = dataclasses.replace(config.network, domains=network.domains).resolved()
     theirs, mine = dataclasses.asdict(network), dataclasses.asdict(wanted)
     differing = [n for n in mine if n not in OWN_PARTS and mine[n] != theirs[n]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -21,6 +22,10 @@ from facemeld.networks.bundle import Networks
 FAKES = 200
 """Fakes a domain and mode."""
 _NOT_LOGGED = ("floor", "unedited", "domain_accuracy_of_real", "least_covered")
+
+
+class _Stopped(Exception):
+    """A request to stop came during an evaluation."""
 
 
 class LightScores:
@@ -54,11 +59,27 @@ class LightScores:
             masker=masker,
         )
 
-    def of(self, networks: Networks) -> dict[str, float]:
-        """Means over the domains by name, the same sources and latent codes at every call."""
+    def of(
+        self, networks: Networks, asked: Callable[[], object] = lambda: False
+    ) -> dict[str, float] | None:
+        """Means over the domains by name, the same sources and latent codes at every call.
+
+        Args:
+            networks: what is scored.
+            asked: whether to stop; None is returned after the fakes at hand if it says so.
+        """
+
+        def progress(done: int, total: int) -> None:
+            if asked():
+                raise _Stopped
+
+        try:
+            scores = self.scorer.score(networks, progress)
+        except _Stopped:
+            return None
         return {
             f"light_{name}_{mode}": value
-            for mode, means in summary(self.scorer.score(networks)).items()
+            for mode, means in summary(scores).items()
             for name, value in means.items()
             if name not in _NOT_LOGGED
         }

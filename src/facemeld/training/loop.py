@@ -93,7 +93,7 @@ def train(
     folders = training_folders(config)
     network = dataclasses.replace(config.network, domains=folders.domains)
     config = dataclasses.replace(config, network=network)
-    config = dataclasses.replace(config, processes=processes_of(config)).resolved()
+    config = dataclasses.replace(config, processes=processes_of(config, out)).resolved()
     features = published_features(config, weights_dir)
     if config.swin_weights:
         find_swin_weights(config.swin_weights)
@@ -238,7 +238,8 @@ class _Run:
                 if log is None:
                     continue
                 if averages is not None:
-                    averages |= self._evaluate(log)
+                    if not stopped:
+                        averages |= self._evaluate(log, interruption)
                     log.report(self.pictures, averages, self.guard.facts()["left_out"])
                 began = time.monotonic()
                 # while steps are left out, the last checkpoint from before stays the newest
@@ -294,13 +295,17 @@ class _Run:
         self.guard.step([self.optimizers[name] for name in trained], loss, norm)
         torch.clear_autocast_cache()  # its bf16 copies are of the weights before this step
 
-    def _evaluate(self, log: RunLog) -> dict[str, float]:
-        """The moving average's light scores, if it is time for them."""
+    def _evaluate(self, log: RunLog, interruption: Interruption) -> dict[str, float]:
+        """The moving average's light scores, if it is time for them; given up when asked to stop,
+        so that a checkpoint is written within seconds."""
         if self.light_scores is None or not self._every(self.config.evaluate_every):
             return {}
         began = time.monotonic()
-        scores = self.light_scores.of(self.ema.average)
+        scores = self.light_scores.of(self.ema.average, lambda: interruption.asked)
         log.speed.pause(time.monotonic() - began)
+        if scores is None:
+            log.say("asked to stop: this evaluation is left out")
+            return {}
         return {f"evaluation/{name}": value for name, value in scores.items()}
 
     def _every(self, interval: int) -> bool:

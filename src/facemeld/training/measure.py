@@ -108,10 +108,12 @@ def _measure(
     run = team.together(lambda: _Run(team, config, folders, out, features, weights_dir))
     recipe = run._recipe(discriminator_started=False)
 
+    batches = BatchesAhead(run.sampler.batch, 0)  # as in training
+
     def go(count: int) -> float:
         began = time.perf_counter()
         for _ in range(count):
-            run.iterate(recipe, run.sampler.batch(run.iteration))
+            run.iterate(recipe, batches.take(run.iteration))
         _wait(run.device)
         return time.perf_counter() - began
 
@@ -122,6 +124,7 @@ def _measure(
     while not done or (iterations is None and team.from_leader(lambda: elapsed < seconds)):
         elapsed += go(cycle)
         done += cycle
+    memory = peak_memory_mb(run.device)  # what comes now is not part of training
     if config.compile:  # compiled code calls kernels that cannot be counted
         eager = dataclasses.replace(config, compile=False)
         run = _Run(team, eager, folders, out, features, weights_dir)
@@ -129,6 +132,7 @@ def _measure(
     run.iteration = cycle
     with Operations() as operations:
         go(cycle)
+    batches.close()
     pictures = config.batch_size * done
     gflop = operations.total * team.size / (config.batch_size * cycle) / 1e9
     team.together(lambda: None)  # all processes measure the peak together, as they trained
@@ -139,7 +143,7 @@ def _measure(
             milliseconds_per_picture=1e3 * elapsed / pictures,
             gflop_per_picture=gflop,
             fraction_of_peak=gflop * pictures / elapsed / peak,
-            peak_memory_mb=peak_memory_mb(run.device),
+            peak_memory_mb=memory,
         )
     )
 

@@ -13,7 +13,8 @@ from facemeld.data.store import load_pictures
 from facemeld.errors import UserError
 from facemeld.fusion.skip_masks import Masker
 from facemeld.training.distil import teacher_folders
-from facemeld.training.processes import best_size, torchrun_size
+from facemeld.training.processes import best_size, cores, device_of, torchrun_size
+from facemeld.training.run_folder import earlier_processes
 
 _LOOKED_AT = 16  # pictures of each domain
 
@@ -64,11 +65,18 @@ def published_features(config: TrainingConfig, weights_dir: str | Path | None) -
     return find_weights("efficientnet-lite0", weights_dir) if needed else None
 
 
-def processes_of(config: TrainingConfig) -> int:
-    """torchrun's number, or the number asked for, or the best one: for the lean and the distil
-    recipe on a CPU a process a core."""
+def processes_of(config: TrainingConfig, out: Path | None = None) -> int:
+    """torchrun's number, or the number asked for, or the best one.
+
+    That is, on a CPU, the number that the run in ``out`` had before, so that it goes on bit by bit;
+    else a process a core for the lean and the distil recipe, one for the others, whose wide
+    convolutions use all cores (docs/scaling.md).
+    """
     if asked := torchrun_size() or config.processes:
         return asked
-    if config.recipe == "lean":
-        return best_size(config.batch_size // 2)
-    return best_size(config.batch_size) if config.recipe == "distil" else 1
+    sources = config.batch_size // 2 if config.recipe == "lean" else config.batch_size
+    best = best_size(sources) if config.recipe in ("lean", "distil") else 1
+    if out is None or device_of().type != "cpu":
+        return best
+    earlier = earlier_processes(out)
+    return earlier if 0 < earlier <= cores() and sources % earlier == 0 else best

@@ -1,8 +1,9 @@
 """Several processes that train one model: gradients averaged explicitly over torch.distributed.
 
 They come from ``launch`` (one machine) or from torchrun (any number of machines). Tensors on CPUs
-travel by gloo, those on GPUs by NCCL. On a CPU two processes of one thread each outrun one process
-of two threads.
+travel by gloo, those on GPUs by NCCL. On a CPU that other programs use, too, two processes of one
+thread each outrun one process of two threads, each of which waits for the other; see
+docs/scaling.md.
 """
 
 from __future__ import annotations

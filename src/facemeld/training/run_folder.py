@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from facemeld.config import TrainingConfig, dotted, from_dict, read_toml, to_dict, write_toml
+from facemeld.config.recipe_options import is_ignored
 from facemeld.errors import UserError
 from facemeld.files import write_whole
 from facemeld.training import checkpoint
@@ -27,6 +28,14 @@ _FREE = (
 _FREE += ("checkpoint_every", "evaluate_every", "keep_checkpoints", "on_unreadable")
 _FREE += ("max_bad_steps",)
 _FREE += ("cache", "compile", "accumulate", "recompute_activations")
+
+
+def earlier_processes(out: Path) -> int:
+    """How many processes the last session of the run in ``out`` had; 0 if there was none."""
+    described = out / "config.toml"
+    if not (checkpoint.any_in(out / "checkpoints") and described.is_file()):
+        return 0
+    return from_dict(TrainingConfig, read_toml(described), where=str(described)).processes
 
 
 def open_run(
@@ -55,7 +64,8 @@ def open_run(
         changed = [
             f"{name} (was {theirs.get(name)}, now {mine.get(name)})"
             for name in sorted(mine | theirs)
-            if name not in _FREE and mine.get(name) != theirs.get(name)
+            if not (name in _FREE or is_ignored(name, config.recipe))
+            and mine.get(name) != theirs.get(name)
         ]
         if changed:
             raise UserError(
