@@ -86,4 +86,4 @@ def test_an_evaluation_gives_the_same_numbers(
     for one, other in zip(slow["pairs"], fast["pairs"], strict=True):
         for name, value in one.items():
             if isinstance(value, float):
-                assert other[name] == pytest.approx(value, rel=1e-3, abs=1e-5), name
+                assert other[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
