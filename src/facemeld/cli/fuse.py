@@ -31,16 +31,18 @@ from facemeld.errors import UserError
 
 
 @app.command
-def demo(out: Path = Path("results/demo"), model: str = "faces") -> None:
-    """Fuse the bundled faces with the bundled model.
+def demo(out: Path = Path("results/demo"), model: str | None = None) -> None:
+    """Fuse the bundled faces with the bundled models.
 
     Args:
         out: folder for the pictures and the text that explains them.
-        model: bundled model or model folder.
+        model: bundled model or model folder; without it, looks of photographs are made by faces-128
+            and those of drawn faces by faces.
     """
     from facemeld.networks.model_folder import find_model
 
-    find_model(model)
+    if model is not None:
+        find_model(model)
     from facemeld.fusion.demo import run_demo
 
     for path in run_demo(out, model=model):
