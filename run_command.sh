@@ -43,7 +43,10 @@ cross_kinds() { # own domains, foreign domains, arguments of `facemeld cross`
     facemeld cross --own $own --foreign $foreign "$@"
 }
 facemeld() { exec "$venv/bin/facemeld" "$@"; }
-pytest_in_project() { cd "$root" && exec python -m pytest "$@"; }
+pytest_in_project() { # a worker a core of the smallest machine that this is for, a thread each
+    cd "$root" && export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+    exec python -m pytest --numprocesses 2 --dist loadfile "$@"
+}
 
 say() { printf 'facemeld: %s\n' "$*" >&2; }
 fail() { # what, fix
