@@ -69,7 +69,7 @@ def test_a_swin_generator_learns_to_keep_its_sources(
         checkpoint_every=10**6,
     )
     train(config, tmp_path / "run")
-    values = [line["generator/warmup"] for line in log_lines(tmp_path / "run")]
+    values = [line["generator/warmup/reconstruction"] for line in log_lines(tmp_path / "run")]
     assert np.mean(values[-3:]) < 0.6 * values[0], values
     network = dataclasses.replace(config.network, domains=("cat", "dog"))
     torch.manual_seed(config.seed)
