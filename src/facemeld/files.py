@@ -37,37 +37,47 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     except Exception as error:
         if not _is_about_the_disk(error):
             raise
-        raise UserError(
-            f"cannot write: {getattr(error, 'strerror', None) or error}",
-            where=str(path),
-            fix="free some space or choose a folder that can be written; earlier files are intact",
-        ) from None
+        raise _cannot_write(path, error) from None
 
 
 @contextmanager
-def locked(path: Path, *, what: str) -> Iterator[None]:
+def locked(path: Path, *, what: str, wait: bool = False) -> Iterator[None]:
     """Keeps other processes from the same work; the lock goes with the process.
 
     Args:
-        path: a file to lock; made if missing, its folder is there.
+        path: a file to lock; made if missing, with its folder.
         what: the work, for the error: "another download of this file", …
+        wait: until no other process has the lock, rather than refuse.
 
     Raises:
-        UserError: another process has the lock.
+        UserError: another process has the lock, or the file cannot be made.
     """
     try:
         import fcntl
     except ImportError:  # on Windows, two at once are not noticed
         yield
         return
-    with path.open("ab") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise UserError(
                 f"{what} is running", where=str(path), fix="wait for it, or stop it"
             ) from None
         yield
+
+
+def _cannot_write(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"cannot write: {getattr(error, 'strerror', None) or error}",
+        where=str(path),
+        fix="free some space or choose a folder that can be written; earlier files are intact",
+    )
 
 
 def _is_about_the_disk(error: Exception) -> bool:

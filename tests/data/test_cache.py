@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,13 @@ def test_a_cache_gives_what_decoding_gives_and_is_made_once(root: Path, cache: P
     assert isinstance(again.pictures[0], np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         again.pictures[0][0] = 0
+
+
+def test_of_several_at_once_one_makes_the_cache(root: Path, cache: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: fill(root, cache), range(4)))
+    assert sorted(made for _, made in found) == [False, False, False, True]
+    assert all(same(store, found[0][0]) for store, _ in found)
 
 
 def test_a_cache_of_an_earlier_way_of_decoding_is_not_used(root: Path, cache: Path) -> None:
@@ -130,7 +138,7 @@ def test_an_interrupted_cache_leaves_nothing(root: Path, cache: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         fill(root, cache, progress=interrupt)
-    assert list(cache.iterdir()) == []
+    assert [file for file in cache.iterdir() if file.suffix != ".lock"] == []
 
 
 def test_where_caches_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,16 @@ def test_its_gradient_can_be_differentiated() -> None:
     assert all(_near(f, w) for f, w in zip(*penalties, strict=True))
 
 
+def test_its_gradient_is_in_single_precision_wherever_it_is_called() -> None:
+    """As of the R1 penalty in a training in bf16."""
+    x, layer, gradient = _case()
+    out = winograd_conv(x, layer.weight, layer.bias)
+    wanted = torch.autograd.grad(out, (x, layer.weight), gradient, retain_graph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.autograd.grad(out, (x, layer.weight), gradient)
+    assert all(map(torch.equal, found, wanted))
+
+
 @pytest.mark.parametrize("how", ["forward", "halving", "doubling"])
 def test_wide_layers_take_it_in_training_alone(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)

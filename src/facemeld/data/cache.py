@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facemeld.data.folders import DomainFolders
-from facemeld.data.store import PictureStore, by_domain, decode
+from facemeld.data.store import CachedAs, PictureStore, by_domain, decode
 from facemeld.errors import UserError
-from facemeld.files import write_whole
+from facemeld.files import locked, write_whole
 
 FORMAT = 2  # of the files, and of how pictures are decoded
 CHECKED = 64  # pictures whose sums are compared when a cache is opened
@@ -47,6 +47,8 @@ def cached_pictures(
 ) -> PictureStore:
     """As `load_pictures`, from the cache; made first where there is no valid one.
 
+    Of several processes that want the same one makes it, and the others wait for it.
+
     Args:
         cache: folder of caches; a data set at one size has one place in it.
         on_making: called before pictures are decoded.
@@ -55,11 +57,31 @@ def cached_pictures(
     Raises:
         UserError: as `load_pictures`, or the cache cannot be written.
     """
-    store = open_cache(folders, image_size, cache, on_unreadable=on_unreadable)
-    if store is not None:
+    pixels, _ = _places(folders, image_size, cache)
+
+    def find() -> PictureStore | None:
+        return open_cache(folders, image_size, cache, on_unreadable=on_unreadable)
+
+    if (store := find()) is not None:
         return store
-    if on_making is not None:
-        on_making()
+    with locked(pixels.with_suffix(".lock"), what="another reading of these pictures", wait=True):
+        if (store := find()) is None:
+            if on_making is not None:
+                on_making()
+            how = dict(on_unreadable=on_unreadable, workers=workers, progress=progress)
+            _make(folders, image_size, cache, **how)
+            store = find()
+    if store is None:
+        raise UserError(
+            "the pictures changed while they were read",
+            where=str(folders.root),
+            fix="try again when nothing writes to that folder",
+        )
+    return store
+
+
+def _make(folders: DomainFolders, image_size: int, cache: Path, **how) -> None:
+    """Decodes the pictures into the cache; ``how`` is for `decode`."""
     pixels, manifest = _places(folders, image_size, cache)
     made: list = []
 
@@ -69,9 +91,7 @@ def cached_pictures(
                 folders,
                 image_size,
                 lambda picture: file.write(np.ascontiguousarray(picture)),
-                on_unreadable=on_unreadable,
-                workers=workers,
-                progress=progress,
+                **how,
             )
 
     before = _inputs(folders, image_size)
@@ -84,14 +104,6 @@ def cached_pictures(
     }
     # the manifest comes last: without it, or with an earlier one, the pixels are not used
     write_whole(manifest, lambda partial: partial.write_text(json.dumps(facts), encoding="utf-8"))
-    store = open_cache(folders, image_size, cache, on_unreadable=on_unreadable)
-    if store is None:
-        raise UserError(
-            "the pictures changed while they were read",
-            where=str(folders.root),
-            fix="try again when nothing writes to that folder",
-        )
-    return store
 
 
 def open_cache(
@@ -104,7 +116,8 @@ def open_cache(
     """The cached pictures, if the cache is whole and the files are as they were; else None."""
     pixels, manifest = _places(folders, image_size, cache)
     try:
-        facts = json.loads(manifest.read_text(encoding="utf-8"))
+        text = manifest.read_text(encoding="utf-8")
+        facts = json.loads(text)
         same = all(facts[k] == v for k, v in _inputs(folders, image_size).items())
         if not same or (facts["skipped"] and on_unreadable == "refuse"):
             return None
@@ -113,7 +126,8 @@ def open_cache(
             return None
         named = {str(f.relative_to(folders.root)): f for files in folders.files for f in files}
         skipped = tuple((named[name], why) for name, why in facts["skipped"])
-        return PictureStore(folders.domains, by_domain(rows, facts["counts"]), skipped)
+        cached_as = CachedAs(pixels, hashlib.sha256(text.encode()).hexdigest())
+        return PictureStore(folders.domains, by_domain(rows, facts["counts"]), skipped, cached_as)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # missing or damaged, in whatever way
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,13 @@ _AT_ONCE = 512  # decoded pictures that may wait for their turn
 _MOST_LISTED = 10
 
 
+class CachedAs(NamedTuple):
+    """Where decoded pictures lie, and what they were made of."""
+
+    path: Path
+    digest: str
+
+
 @dataclass(frozen=True)
 class PictureStore:
     """Decoded pictures of each domain."""
@@ -34,6 +41,8 @@ class PictureStore:
     """For each domain N H W C, RGB in [0, 255], in the order of the files; N at least 1."""
     skipped: tuple[tuple[Path | ShardPicture, str], ...] = ()
     """Files left out because they cannot be read, with the reasons."""
+    cached_as: CachedAs | None = None
+    """Of a cache of decoded pictures (data/cache.py)."""
 
 
 def load_pictures(

@@ -58,6 +58,7 @@ class _WinogradFunction(torch.autograd.Function):
     """A few samples at a time, so that what is between the transforms stays in the caches."""
 
     @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu")
     def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
         rows = x.permute(0, 2, 3, 1)  # B H W C
@@ -74,6 +75,7 @@ class _WinogradFunction(torch.autograd.Function):
         return out.permute(0, 3, 1, 2)
 
     @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")  # autocast may be on where backward is called
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         if torch.is_grad_enabled():  # it will be differentiated again, as R1 is
