@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from facemeld.data.sampling import BatchSampler
+from facemeld.files import locked, write_whole
 from facemeld.networks.bundle import Networks
-from facemeld.networks.features import FeatureStatistics
+from facemeld.networks.features import EfficientNetLite0, FeatureStatistics
 from facemeld.networks.points import PointReader
 from facemeld.training.landmarks import entropy
 from facemeld.training.processes import Team
@@ -71,6 +77,68 @@ def fit_frozen(
         frozen.fit_scale(known.statistics)
     elif first:
         frozen.fit(known.statistics, labels, keep_scale=keep_scale)
+
+
+def known_pictures(
+    frozen: FeatureStatistics,
+    reader: PointReader | None,
+    sampler: BatchSampler,
+    team: Team,
+    say: Callable[[str], object],
+) -> Known:
+    """What an earlier run found of the same pictures to the same bits, else `know_all` now.
+
+    It is kept beside the cache of the decoded pictures, if they come from one.
+    """
+    cached_as = sampler.store.cached_as
+    if cached_as is None:
+        say("taking the feature statistics of every picture")
+        return know_all(frozen, reader, sampler, team)
+    path = cached_as.path.with_suffix(".points" if reader is not None else ".statistics")
+    key = _key(cached_as.digest, frozen.features, reader, team)
+    known = team.from_leader(lambda: _read(path, key))
+    if known is None:
+        say("taking the feature statistics of every picture, once")
+        known = know_all(frozen, reader, sampler, team)
+        team.together(lambda: _write(path, key, known) if team.leads else None)
+    return known
+
+
+def _key(digest: str, features: EfficientNetLite0, reader: nn.Module | None, team: Team) -> str:
+    """Of all that the bits follow from."""
+    weights = hashlib.sha256()
+    for module in (features, reader) if reader is not None else (features,):
+        for name, value in module.state_dict().items():
+            weights.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    device, processor = team.device, torch.backends.cpu.get_cpu_capability()
+    return json.dumps(
+        {
+            "pictures": digest,
+            "input_size": features.input_size,
+            "weights": weights.hexdigest(),
+            "torch": torch.__version__,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor,
+            "threads": torch.get_num_threads(),
+            "processes": team.size,
+        }
+    )
+
+
+def _read(path: Path, key: str) -> Known | None:
+    """What the file says, if it was made under the same key."""
+    try:
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("key") != key:
+                return None
+            return Known(*map(file.get_tensor, Known._fields))
+    except (OSError, SafetensorError):
+        return None  # missing or damaged
+
+
+def _write(path: Path, key: str, known: Known) -> None:
+    tensors = {name: value.contiguous() for name, value in known._asdict().items()}
+    with locked(path.with_suffix(".lock"), what="another run's writing", wait=True):
+        write_whole(path, lambda partial: save_file(tensors, partial, metadata={"key": key}))
 
 
 @torch.no_grad()

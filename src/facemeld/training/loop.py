@@ -36,7 +36,7 @@ from facemeld.training.distil import DistilRecipe, Teacher, take_teacher
 from facemeld.training.ema import MovingAverage, decay_of
 from facemeld.training.execution import compile_networks, recompute_activations, side_by_side
 from facemeld.training.fast import FastRecipe
-from facemeld.training.frozen import Known, fit_frozen, frozen_features, know_all
+from facemeld.training.frozen import Known, fit_frozen, frozen_features, known_pictures
 from facemeld.training.guard import StepGuard, not_finite
 from facemeld.training.landmarks import Landmarks
 from facemeld.training.lean import LeanRecipe
@@ -286,7 +286,8 @@ class _Run:
         loss = torch.zeros((), device=self.device)
         for part in phase:
             part = part / self.config.accumulate
-            part.backward(inputs=parameters)
+            with torch.autocast(self.device.type, enabled=False):  # back as it went forth
+                part.backward(inputs=parameters)
             loss += part.detach()
         loss = self.team.average_gradients(parameters, loss)
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -356,8 +357,7 @@ class _Run:
 
     def _known_pictures(self) -> Known:
         """What the frozen features say of the training pictures, and what follows from it."""
-        self._say("taking the feature statistics of every picture, once")
-        known = know_all(self.frozen, self.reader, self.sampler, self.team)
+        known = known_pictures(self.frozen, self.reader, self.sampler, self.team, self._say)
         fit_frozen(
             self.frozen,
             self.networks,
