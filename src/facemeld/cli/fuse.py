@@ -31,18 +31,16 @@ from facemeld.errors import UserError
 
 
 @app.command
-def demo(out: Path = Path("results/demo"), model: str | None = None) -> None:
-    """Fuse the bundled faces with the bundled models.
+def demo(out: Path = Path("results/demo"), model: str = "faces") -> None:
+    """Fuse the bundled faces with the bundled model.
 
     Args:
         out: folder for the pictures and the text that explains them.
-        model: bundled model or model folder; without it, looks of photographs are made by faces-128
-            and those of drawn faces by faces.
+        model: bundled model or model folder.
     """
     from facemeld.networks.model_folder import find_model
 
-    if model is not None:
-        find_model(model)
+    find_model(model)
     from facemeld.fusion.demo import run_demo
 
     for path in run_demo(out, model=model):

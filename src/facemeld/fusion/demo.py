@@ -11,8 +11,6 @@ from facemeld.images.write import write_picture
 
 CELL = 128
 SIZE = 256
-PHOTOGRAPHIC, DRAWN = "faces-128", "faces"
-"""The bundled models for looks of photographs and of drawn faces, see docs/models.md."""
 SINGLES = (
     # file, source, references, weights; what it shows
     ("astronaut_as_cat.png", "woman_astronaut", ["cat_chelsea"], None, "her pose, the cat's look"),
@@ -33,17 +31,11 @@ SINGLES = (
 )
 
 
-def run_demo(out: Path, *, model: str | Path | None = None) -> list[Path]:
-    """Writes sheets, single results and README.txt to ``out``; returns their paths.
-
-    Args:
-        out: a folder.
-        model: makes everything; without it, each look is made by the bundled model for its kind.
-    """
-    pipe = FusionPipeline.from_pretrained(model or PHOTOGRAPHIC)
-    drawn = FusionPipeline.from_pretrained(DRAWN) if model is None else pipe
+def run_demo(out: Path, *, model: str | Path = "faces") -> list[Path]:
+    """Writes a sheet, single results and README.txt to ``out``; returns their paths."""
+    pipe = FusionPipeline.from_pretrained(model)
     faces = {path.stem: path for path in bundled_faces()}
-    everyone = list(faces.values())
+    pictures = list(faces.values())
     lines = ["What is in this folder", ""]
     written = []
 
@@ -51,35 +43,24 @@ def run_demo(out: Path, *, model: str | Path | None = None) -> list[Path]:
         path = out / name
         write_picture(image, path, settings=settings)
         written.append(path)
-        lines.append(f"{name}: {meaning} (model: {settings['model']})")
+        lines.append(f"{name}: {meaning}")
 
-    for name, maker, looks, kind in (
-        ("sheet.jpg", pipe, [p for p in everyone if not _is_drawn(p.stem)], "photograph"),
-        ("sheet_drawn.jpg", drawn, [p for p in everyone if _is_drawn(p.stem)], "drawn face"),
-    ):
-        sheet = maker.grid(everyone, looks, cell=CELL)
-        meaning = f"every bundled face (left) with the look of every {kind} (top)"
-        keep(sheet, name, meaning, grid_settings(maker, everyone, looks, cell=CELL))
+    sheet = pipe.grid(pictures, pictures, cell=CELL)
+    meaning = "every bundled face (left) with the look of every other (top)"
+    keep(sheet, "sheet.jpg", meaning, grid_settings(pipe, pictures, pictures, cell=CELL))
     for name, source, references, weights, meaning in SINGLES:
-        maker = drawn if _is_drawn(references[0]) else pipe
-        result = maker(faces[source], [faces[r] for r in references], weights=weights, size=SIZE)
+        result = pipe(faces[source], [faces[r] for r in references], weights=weights, size=SIZE)
         keep(result.images[0], name, meaning, result.settings[0])
     for domain in pipe.domains:
-        maker = drawn if _is_drawn(domain) else pipe
-        result = maker(faces["woman_astronaut"], latent=True, domain=domain, seed=1, size=SIZE)
+        result = pipe(faces["woman_astronaut"], latent=True, domain=domain, seed=1, size=SIZE)
         meaning = f"the astronaut with a random look of the domain {domain}"
         keep(result.images[0], f"random_{domain}.png", meaning, result.settings[0])
     lines += [
         "",
         "All of it is made by a network; the files carry metadata that says so.",
         f"Again, or with your own pictures: facemeld fuse --source YOU.jpg --reference CAT.jpg "
-        f"--out RESULT.png --model {pipe.name}",
+        f"--out RESULT.png (model: {pipe.name})",
     ]
     text = out / "README.txt"
     text.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return [*written, text]
-
-
-def _is_drawn(name: str) -> bool:
-    """Whether a bundled face, or a domain, is of drawn characters, by its name."""
-    return name.startswith("anime")
