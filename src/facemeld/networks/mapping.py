@@ -66,11 +66,15 @@ class MappingNetwork(nn.Module):
 
     def all_domains(self, latents: Tensor) -> Tensor:
         """B Z -> the style in every domain, B K S."""
+        styles = self.unscaled(latents)
+        return unit_rms(styles) if self.unit_styles else styles
+
+    def unscaled(self, latents: Tensor) -> Tensor:
+        """B Z -> styles before they are brought to unit mean square, if they are. B K S"""
         x = latents
         for layer in self.shared:
             x = F.relu(layer(x))
         x = x[:, None].expand(-1, self.heads[0].weight.shape[0], -1)  # B K width
         for layer in self.heads[:-1]:
             x = F.relu(layer(x))
-        styles = self.heads[-1](x)
-        return unit_rms(styles) if self.unit_styles else styles
+        return self.heads[-1](x)

@@ -189,9 +189,13 @@ class ProjectedStyleEncoder(FeatureStatistics):
 
     def _styles(self, x: Tensor) -> Tensor:
         """Standardised statistics -> B K S"""
+        return unit_rms(self.unscaled(x))
+
+    def unscaled(self, x: Tensor) -> Tensor:
+        """Standardised statistics -> styles before they are brought to unit mean square, B K S."""
         for layer in self.hidden:
             x = F.leaky_relu(layer(x), 0.2)
-        return unit_rms(self.heads(x).unflatten(1, (self.domains, -1)))
+        return self.heads(x).unflatten(1, (self.domains, -1))
 
     def forward(self, pictures: Tensor, domains: Tensor) -> Tensor:
         """B 3 H W and B int64 -> B S."""

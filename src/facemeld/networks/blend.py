@@ -1,0 +1,79 @@
+"""Models made of models without training: averages, and domains told further apart."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from facemeld.errors import UserError, did_you_mean
+from facemeld.networks.bundle import Networks
+from facemeld.networks.style_encoder import ProjectedStyleEncoder
+
+
+def average(before: Networks, after: Networks, share: float) -> Networks:
+    """Changes ``after`` to the average of both (Wortsman et al. 2022, "Model soups").
+
+    Args:
+        before, after: one trained on from the other; else the average is of nothing.
+        share: of ``after``, 0 to 1.
+
+    Raises:
+        UserError: they differ in their networks, or the share is not one.
+    """
+    weights, changed = before.state_dict(), after.state_dict()
+    shapes = [{n: t.shape for n, t in some.items()} for some in (weights, changed)]
+    if shapes[0] != shapes[1] or before.config.domains != after.config.domains:
+        raise UserError(
+            "only models of the same networks and domains can be averaged",
+            fix="take a model, and one that was trained on from it",
+        )
+    if not 0 <= share <= 1:
+        raise UserError(f"a share is between 0 and 1, not {share}")
+    for name, value in changed.items():
+        value.copy_(torch.lerp(weights[name], value, share))
+    return after
+
+
+@torch.no_grad()
+def move_away(
+    networks: Networks,
+    pictures: dict[str, Tensor],
+    latents: Tensor,
+    *,
+    domain: str,
+    other: str,
+    by: float,
+) -> None:
+    """Makes results of a domain less like those of another one, with their sources as they are.
+
+    Its styles go on along the line from the other's mean style to its own. Only the last biases of
+    style encoder and mapping network change.
+
+    Args:
+        networks: with a projected style encoder, whose styles are of unit length.
+        pictures: of both domains, N 3 H W in [-1, 1].
+        latents: N Z, to measure the mapping network by.
+        domain, other: names.
+        by: times the distance of their means.
+
+    Raises:
+        UserError: another style encoder, or an unknown domain.
+    """
+    encoder, mapping = networks.style_encoder, networks.mapping_network
+    if not isinstance(encoder, ProjectedStyleEncoder):
+        raise UserError("styles are moved in models with style_encoder = projected only")
+    domains = networks.config.domains
+    for name in (domain, other):
+        if name not in domains:
+            raise UserError(f"no domain '{name}' in this model", fix=did_you_mean(name, domains))
+    own = domains.index(domain)
+    lengths, means = {}, {}
+    for name in (domain, other):
+        statistics = encoder.statistics(encoder.features(pictures[name]), pictures[name])
+        styles = encoder.unscaled(encoder.standardise(statistics))[:, domains.index(name)].float()
+        lengths[name] = styles.norm(dim=1, keepdim=True)
+        means[name] = (styles / lengths[name]).mean(dim=0)
+    way = by * (means[domain] - means[other])
+    mapped = mapping.unscaled(latents)[:, own].float().norm(dim=1)
+    encoder.heads.bias.unflatten(0, (encoder.domains, -1))[own] += way * lengths[domain].mean()
+    mapping.heads[-1].bias[own] += way * mapped.mean()
