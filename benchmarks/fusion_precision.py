@@ -10,11 +10,13 @@ and of the runtimes that are installed, in fp32 and, with ``--int8``, by graphs 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
 import torch
 
+from facemeld.errors import UserError
 from facemeld.evaluation.judges import load_lpips
 from facemeld.export.int8 import FacePairs
 from facemeld.export.runtimes import export_model
@@ -29,7 +31,10 @@ def main() -> None:
     parser.add_argument("--int8", action="store_true", help="write int8 graphs and try them, too")
     parser.add_argument("--weights-dir", type=Path)
     options = parser.parse_args()
-    distance, _ = load_lpips("cpu", options.weights_dir)
+    try:
+        distance, _ = load_lpips("cpu", options.weights_dir)
+    except UserError as error:
+        sys.exit(f"error: {error}")
     print("| model | by | LPIPS to fp32 |")
     print("|---|---|---|")
     with tempfile.TemporaryDirectory() as scratch:
@@ -40,8 +45,12 @@ def main() -> None:
             ways = [(folder, {"wanted": "torch", "precision": "bf16"})]
             folders = [folder]
             if options.int8:
-                folders.append(Path(scratch) / folder.name)
-                export_model(folder, folders[1], format="onnx", distance=distance)
+                quantised = Path(scratch) / folder.name
+                try:
+                    export_model(folder, quantised, format="onnx", distance=distance)
+                    folders.append(quantised)
+                except UserError as error:
+                    print(f"| {folder.name} | int8 | refused: {error.what} |", flush=True)
             ways += [(f, {"wanted": r}) for f in folders for r in RUNTIMES if is_installed(r)]
             for place, how in ways:
                 backend = open_backend(place, **how)
