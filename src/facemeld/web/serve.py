@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PORT = 7860
 MOST_CONNECTIONS = 200
+_PICTURE_BLOCK = 256_000_000
+"""Bytes that Pillow allocates at once; the largest picture that is let in needs half of them."""
 
 
 def check_address(host: str, auth: str | None) -> tuple[str, str] | None:
@@ -66,6 +68,7 @@ def application(
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         import fastapi
         import gradio as gr
+        from PIL import Image
 
         from facemeld.web.engine import Engine
         from facemeld.web.guard import Guard
@@ -74,6 +77,9 @@ def application(
         from facemeld.web.portraits import LIMITS
         from facemeld.web.sessions import Sessions
 
+        # In Pillow's own blocks of 16 MB, which malloc keeps among its small ones, a large picture
+        # leaves its memory taken for long after; a block of its own goes back to the system.
+        Image.core.set_block_size(_PICTURE_BLOCK)
         engine = Engine(models, device=device, backend=backend)
         app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         gr.mount_gradio_app(
