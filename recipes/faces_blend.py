@@ -1,29 +1,34 @@
-"""The last step of the bundled ``faces``: an average of two models, and man moved off woman.
+"""The last step of the bundled ``faces``: two models averaged, domains moved apart, codes matched.
 
     python recipes/faces_blend.py --before runs/faces-64-finish/model \\
-      --after runs/faces-64-follow/model --share 0.6 --domain man --off woman --by 0.6 \\
+      --after runs/faces-64-follow/model --share 0.6 --move man woman 0.6 --match 1000 \\
       --data faces/train --out runs/faces
 
-What it does is in ``facemeld.networks.blend``. The result is stored in half precision.
+What it does is in ``facemeld.networks.blend`` and ``facemeld.training.matching``. The result is
+stored in half precision.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from facemeld.data.folders import scan_domains
 from facemeld.data.sampling import as_tensor
 from facemeld.data.store import load_pictures
-from facemeld.errors import UserError
+from facemeld.errors import UserError, did_you_mean
 from facemeld.networks.blend import average, move_away
-from facemeld.networks.bundle import load_model, save_model
+from facemeld.networks.bundle import Networks, load_model, save_model
+from facemeld.training.matching import match_latents
 
 PICTURES, CODES = 150, 100  # that the mean styles are taken from
+AT_ONCE = 64
 
 
 def main() -> None:
@@ -31,9 +36,15 @@ def main() -> None:
     parser.add_argument("--before", type=Path, required=True, help="model folder")
     parser.add_argument("--after", type=Path, required=True, help="trained on from the first")
     parser.add_argument("--share", type=float, required=True, help="of the second, 0 to 1")
-    parser.add_argument("--domain", required=True)
-    parser.add_argument("--off", required=True, help="the domain that it is moved away from")
-    parser.add_argument("--by", type=float, required=True, help="times their distance")
+    parser.add_argument(
+        "--move",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("DOMAIN", "OFF", "BY"),
+        help="move a domain's styles away from another's, by so many times their distance",
+    )
+    parser.add_argument("--match", type=int, default=0, help="steps that match codes to styles")
     parser.add_argument("--data", type=Path, required=True, help="training pictures")
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     try:
@@ -53,14 +64,42 @@ def blend(given: argparse.Namespace) -> None:
     card = f"# {given.out.name}: {given.share} of {given.after}, the rest of {given.before}\n"
     networks = average(load_model(given.before), load_model(given.after), given.share)
     networks = networks.half().float()  # as it will be stored
-    folders = scan_domains(given.data, only=(given.domain, given.off))
-    folders = dataclasses.replace(folders, files=tuple(f[:PICTURES] for f in folders.files))
-    store = load_pictures(folders, networks.config.image_size)
-    pictures = {n: as_tensor(p, "cpu") for n, p in zip(store.domains, store.pictures)}
-    shape = (CODES, networks.config.latent_size)
-    latents = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    move_away(networks, pictures, latents, domain=given.domain, other=given.off, by=given.by)
+    config = networks.config
+    store = load_pictures(scan_domains(given.data, only=config.domains), config.image_size)
+    pictures = dict(zip(store.domains, store.pictures))
+    latents = torch.randn((CODES, config.latent_size), generator=torch.Generator().manual_seed(0))
+    for domain, other, times in given.move:
+        both = {
+            n: as_tensor(pictures[known(n, pictures)][:PICTURES], "cpu") for n in (domain, other)
+        }
+        move_away(networks, both, latents, domain=domain, other=other, by=float(times))
+    if given.match:
+        styles = [encoded(networks, k, pictures[name]) for k, name in enumerate(config.domains)]
+        before, after = match_latents(
+            networks.mapping_network,
+            styles,
+            latent_size=config.latent_size,
+            steps=given.match,
+            seed=0,
+        )
+        print(f"energy distance of codes to pictures: {before:.4f}, then {after:.4f}")
     save_model(networks, given.out, card=card, half=True)
+
+
+def known(name: str, domains: Collection[str]) -> str:
+    """The name, if it is one of the domains."""
+    if name not in domains:
+        raise UserError(f"no domain '{name}' in these models", fix=did_you_mean(name, domains))
+    return name
+
+
+@torch.no_grad()
+def encoded(networks: Networks, domain: int, pictures: np.ndarray) -> Tensor:
+    """Styles of all pictures of a domain. N H W 3, bytes -> N S"""
+    domains = torch.full((AT_ONCE,), domain)
+    parts = np.array_split(pictures, -(-len(pictures) // AT_ONCE))
+    found = [networks.style_encoder(as_tensor(p, "cpu"), domains[: len(p)]) for p in parts]
+    return torch.cat(found)
 
 
 if __name__ == "__main__":

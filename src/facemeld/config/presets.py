@@ -13,6 +13,7 @@ _LEAN = dict(
     learning_rate=4e-4,
     swin_warmup_pictures=1600,
     mapping_learning_rate=1e-4,
+    matching_steps=1000,
     weight_decay=0.0,
     gradient_clip=10.0,
     decay_from=0.75,

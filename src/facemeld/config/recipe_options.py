@@ -20,6 +20,7 @@ USERS: dict[str, tuple[str, ...]] = {
     "warmup_pictures": ("lean", "distil"),
     "warmup_layers": ("lean",),
     "cycle_interval": ("lean",),
+    "matching_steps": ("lean",),
     "content_target": ("fast", "lean"),
     "diversity_until": ("starganv2", "fast", "lean"),
     "mapping_learning_rate": ("starganv2", "fast", "lean"),

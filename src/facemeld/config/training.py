@@ -110,6 +110,9 @@ class TrainingConfig:
     swin_warmup_pictures: int = 8000
     """Pictures over which the learning rate of Swin blocks rises linearly from zero."""
     mapping_learning_rate: float = 1e-6
+    matching_steps: int = 0
+    """Steps, when the run has ended, that match latent codes to the styles of all pictures; they
+    train the mapping network of the finished model alone (lean)."""
     beta1: float = 0.0
     beta2: float = 0.99
     weight_decay: float = 1e-4
@@ -201,6 +204,7 @@ class TrainingConfig:
             ("keep_checkpoints", 1, 10**6),
             ("max_bad_steps", 1, 10**9),
             ("warmup_pictures", 0, 10**12),
+            ("matching_steps", 0, 10**6),
             ("crop_probability", 0, 1),
             ("learning_rate", 0, 1),
             ("swin_learning_rate", 0, 100),

@@ -19,7 +19,7 @@ from facemeld.data.randomness import random_at
 from facemeld.data.store import PictureStore
 
 # independent random streams of one step
-BATCH, STYLE_MATCHING, RIVALS, AUGMENTATION, MOVEMENT = range(5)
+BATCH, STYLE_MATCHING, RIVALS, AUGMENTATION, MOVEMENT, MATCHING = range(6)
 AUGMENTED = 6  # sets of pictures that a step may augment: see Batch.uniform
 AUGMENTATION_NUMBERS = 8  # random numbers for the augmentation of one picture
 

@@ -41,6 +41,7 @@ from facemeld.training.guard import StepGuard, not_finite
 from facemeld.training.landmarks import Landmarks
 from facemeld.training.lean import LeanRecipe
 from facemeld.training.light_scores import LightScores, check_light_scores
+from facemeld.training.matching import match_latents
 from facemeld.training.needs import (
     check_masks,
     processes_of,
@@ -251,6 +252,9 @@ class _Run:
                 log.speed.pause(time.monotonic() - began)
             stop.finish()
             if log and not stopped:
+                interruption.patient = False  # all is saved
+                self._match_latents(recipe, log)
+                interruption.patient = True
                 self._finish(sheet)
         finally:
             interruption.patient = False
@@ -414,6 +418,21 @@ class _Run:
         """A line for the person, from one process only."""
         if self.team.leads:
             print(text, file=sys.stderr, flush=True)
+
+    def _match_latents(self, recipe: Recipe, log: RunLog) -> None:
+        """Matches the finished model's latent codes to its styles, if the run asks for it."""
+        steps, finished = self.config.matching_steps, self.ema.average
+        if not steps:
+            return
+        log.say(f"matching latent codes to the styles of the pictures, {steps} steps")
+        before, after = match_latents(
+            finished.mapping_network,
+            recipe.finished_styles(finished),
+            latent_size=self.config.network.latent_size,
+            steps=steps,
+            seed=self.config.seed,
+        )
+        log.say(f"their energy distance was {before:.4f} and is {after:.4f}")
 
     def _finish(self, sheet: SampleSheet) -> None:
         """Writes the finished model folder with its card and a sample sheet."""
