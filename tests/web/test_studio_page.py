@@ -55,7 +55,9 @@ class Person:
 
     def press(self, slider: str, *keys: str) -> None:
         """Moves a slider with the keyboard."""
-        self.page.locator(f"#{slider} input[type=range]").focus()
+        handle = self.page.locator(f"#{slider} input[type=range]")
+        handle.wait_for()  # what is hidden, as in a panel that still opens, takes no focus
+        handle.focus()
         for key in keys:
             self.page.keyboard.press(key)
 
