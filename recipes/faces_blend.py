@@ -12,23 +12,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Collection
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from facemeld.data.folders import scan_domains
-from facemeld.data.sampling import as_tensor
+from facemeld.data.sampling import BatchSampler, as_tensor
 from facemeld.data.store import load_pictures
-from facemeld.errors import UserError, did_you_mean
+from facemeld.errors import UserError
 from facemeld.networks.blend import average, move_away
-from facemeld.networks.bundle import Networks, load_model, save_model
-from facemeld.training.matching import match_latents
+from facemeld.networks.bundle import load_model, save_model
+from facemeld.training.matching import match_latents, styles_of
 
 PICTURES, CODES = 150, 100  # that the mean styles are taken from
-AT_ONCE = 64
 
 
 def main() -> None:
@@ -61,45 +57,29 @@ def blend(given: argparse.Namespace) -> None:
     """
     if given.out.exists():
         raise UserError("there is something already", where=str(given.out), fix="name a new folder")
+    moves = [way(*move) for move in given.move]
     card = f"# {given.out.name}: {given.share} of {given.after}, the rest of {given.before}\n"
     networks = average(load_model(given.before), load_model(given.after), given.share)
     networks = networks.half().float()  # as it will be stored
     config = networks.config
     store = load_pictures(scan_domains(given.data, only=config.domains), config.image_size)
-    pictures = dict(zip(store.domains, store.pictures))
+    some = {n: as_tensor(p[:PICTURES], "cpu") for n, p in zip(store.domains, store.pictures)}
     latents = torch.randn((CODES, config.latent_size), generator=torch.Generator().manual_seed(0))
-    for domain, other, times in given.move:
-        both = {
-            n: as_tensor(pictures[known(n, pictures)][:PICTURES], "cpu") for n in (domain, other)
-        }
-        move_away(networks, both, latents, domain=domain, other=other, by=float(times))
+    for domain, other, by in moves:
+        move_away(networks, some, latents, domain=domain, other=other, by=by)
     if given.match:
-        styles = [encoded(networks, k, pictures[name]) for k, name in enumerate(config.domains)]
-        before, after = match_latents(
-            networks.mapping_network,
-            styles,
-            latent_size=config.latent_size,
-            steps=given.match,
-            seed=0,
-        )
+        styles = styles_of(networks, BatchSampler(store, sources=1, latent_size=0, seed=0))
+        before, after = match_latents(networks, styles, steps=given.match, seed=0)
         print(f"energy distance of codes to pictures: {before:.4f}, then {after:.4f}")
     save_model(networks, given.out, card=card, half=True)
 
 
-def known(name: str, domains: Collection[str]) -> str:
-    """The name, if it is one of the domains."""
-    if name not in domains:
-        raise UserError(f"no domain '{name}' in these models", fix=did_you_mean(name, domains))
-    return name
-
-
-@torch.no_grad()
-def encoded(networks: Networks, domain: int, pictures: np.ndarray) -> Tensor:
-    """Styles of all pictures of a domain. N H W 3, bytes -> N S"""
-    domains = torch.full((AT_ONCE,), domain)
-    parts = np.array_split(pictures, -(-len(pictures) // AT_ONCE))
-    found = [networks.style_encoder(as_tensor(p, "cpu"), domains[: len(p)]) for p in parts]
-    return torch.cat(found)
+def way(domain: str, other: str, by: str) -> tuple[str, str, float]:
+    """What one ``--move`` asks for."""
+    try:
+        return domain, other, float(by)
+    except ValueError:
+        raise UserError(f"'{by}' is not a number", where="--move DOMAIN OFF BY") from None
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 
 from facemeld.config import TrainingConfig, from_dict, preset, presets, read_toml
 
@@ -24,3 +27,36 @@ def test_a_recipe_is_valid_and_says_what_it_cost(path: Path) -> None:
     header = path.read_text(encoding="utf-8").split("\n\n")[0].lower()
     assert header.startswith("#")
     assert "cost" in header and "result" in header
+
+
+def blended(model: Path, data: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """What the script that made the bundled model does with a model and itself."""
+    given = ["--before", model, "--after", model, "--share", 0.5, "--data", data, "--out", out]
+    command = [sys.executable, RECIPES[0].parent / "faces_blend.py", *given, *options]
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+
+
+def test_faces_are_blended(projected_model: Path, faces: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = blended(projected_model, faces, out, "--move", "dog", "cat", "1", "--match", "2")
+    assert done.returncode == 0 and "energy distance of codes to pictures" in done.stdout
+    before = load_file(projected_model / "model.safetensors")
+    after = load_file(out / "model.safetensors")
+    changed = {n for n, v in after.items() if abs(v - before[n].astype(v.dtype)).max() > 1e-3}
+    assert "style_encoder.heads.bias" in changed
+    assert not any(name.startswith("generator.") for name in changed)
+
+
+@pytest.mark.parametrize(
+    ("move", "told"),
+    [
+        (("dgo", "cat", "1"), "did you mean 'dog'"),
+        (("dog", "cat", "much"), "'much' is not a number"),
+    ],
+)
+def test_what_cannot_be_blended_is_told(
+    move: tuple[str, ...], told: str, projected_model: Path, faces: Path, tmp_path: Path
+) -> None:
+    done = blended(projected_model, faces, tmp_path / "out", "--move", *move)
+    assert done.returncode == 1 and told in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,43 +14,45 @@ from tiny_runs import tensors_of, tiny_config
 from torch import Tensor
 
 from facemeld.config import LossWeights
-from facemeld.networks.mapping import MappingNetwork
+from facemeld.networks.bundle import Networks
+from facemeld.training import loop
 from facemeld.training.loop import train
 from facemeld.training.losses import energy_distance
 from facemeld.training.matching import match_latents
+from facemeld.training.samples import SampleSheet
 
 
-def mapping_and_styles() -> tuple[MappingNetwork, list[Tensor]]:
-    """A mapping network, and two domains of which one has two kinds of styles."""
+def networks_and_styles() -> tuple[Networks, list[Tensor]]:
+    """Networks, and two domains of which one has two kinds of styles."""
     random = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    mapping = MappingNetwork(
-        latent_size=4, style_size=8, domains=2, width=32, shared_layers=1, domain_layers=2
-    )
+    config = tiny_config("starganv2").network
+    networks = Networks(dataclasses.replace(config, domains=("cat", "dog"), mapping_width=32))
     around = 0.1 * torch.randn(300, 8, generator=random) + 1
     sides = 0.1 * torch.randn(120, 8, generator=random)
     sides += torch.where(torch.arange(120)[:, None] % 3 == 0, 1.0, -1.0)
-    return mapping.requires_grad_(False), [around, sides]
+    return networks.requires_grad_(False), [around, sides]
 
 
 def test_mapped_styles_are_spread_as_the_pictures_are() -> None:
-    mapping, styles = mapping_and_styles()
-    before, after = match_latents(mapping, styles, latent_size=4, steps=500, seed=3)
+    networks, styles = networks_and_styles()
+    before, after = match_latents(networks, styles, steps=500, seed=3)
+    mapping = networks.mapping_network
     assert after < 0.1 * before
     latents = torch.randn(2000, 4, generator=torch.Generator().manual_seed(5))
     mapped = mapping.all_domains(latents)
     for k, own in enumerate(styles):
         assert energy_distance(mapped[:, k], own) < 0.1
     assert (mapped[:, 1].mean(dim=1) > 0).float().mean().item() == pytest.approx(1 / 3, abs=0.08)
-    assert not any(p.requires_grad or p.grad is not None for p in mapping.parameters())
+    assert not any(p.requires_grad or p.grad is not None for p in networks.parameters())
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
     found = []
     for seed in (3, 3, 4):
-        mapping, styles = mapping_and_styles()
-        distances = match_latents(mapping, styles, latent_size=4, steps=5, seed=seed)
-        found.append((distances, [p.clone() for p in mapping.parameters()]))
+        networks, styles = networks_and_styles()
+        distances = match_latents(networks, styles, steps=5, seed=seed)
+        found.append((distances, [p.clone() for p in networks.parameters()]))
     assert found[0][0] == found[1][0] != found[2][0]
     assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1]))
 
@@ -70,3 +74,25 @@ def test_a_run_ends_with_it(
     finished = load_file(model / "model.safetensors")
     changed = {n for n, value in average.items() if not torch.equal(value, finished[n])}
     assert changed and all(name.startswith("mapping_network.") for name in changed)
+
+
+@pytest.mark.parametrize("place", [(loop, "styles_of"), (SampleSheet, "write")])
+def test_a_request_to_stop_does_not_wait_for_it(
+    place: tuple[object, str], faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one that comes during the matching, nor one just before, while all is saved."""
+    config = tiny_config("lean", faces, matching_steps=4, sample_every=48)
+    whole = train(config, tmp_path / "whole") / "model.safetensors"
+    usual = getattr(*place)
+
+    def asked_to_stop(*given, **named):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return usual(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*place, asked_to_stop)
+        with pytest.raises(SystemExit, match="143"):
+            train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "model").exists()
+    later = train(config, tmp_path / "run") / "model.safetensors"
+    assert later.read_bytes() == whole.read_bytes()

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +25,6 @@ from facemeld.networks.bundle import Networks
 from facemeld.networks.discriminator import ProjectedDiscriminator
 from facemeld.networks.features import FeatureStatistics
 from facemeld.networks.generator import Content
-from facemeld.networks.style_encoder import ProjectedStyleEncoder
 from facemeld.training import losses
 from facemeld.training.adversary import Numbers, Phase
 from facemeld.training.landmarks import Landmarks, Wanted
@@ -37,7 +35,6 @@ STYLES_MATCHED_FROM_PICTURES = 8
 STYLE_MATCHING_INTERVAL = 4
 RECONSTRUCTION_INTERVAL = 4
 GEOMETRY_INTERVAL = 4
-MATCHED_TO, STYLES_AT_ONCE = 5000, 64  # pictures of a domain
 LIKENESS_RIVALS, LIKENESS_TEMPERATURE = 15, 0.05  # faces of one domain are about 0.9 apart
 STYLE_DEVIATION = 0.7  # of unit variance: half of it within the domains, half between them
 LAYOUT_MAP = 1  # of stride 8: coarser ones are alike for all faces, finer ones cost too much
@@ -156,21 +153,6 @@ class LeanRecipe:
             sum(getattr(weights, name) * value for name, value in parts.items()),
             ("generator", "style_encoder", "mapping_network"),
         )
-
-    @torch.no_grad()
-    def finished_styles(self, networks: Networks) -> list[Tensor]:
-        """Of a domain's pictures each, by the finished networks: N S. At most ``MATCHED_TO``."""
-        encoder, device, found = networks.style_encoder, self.sampler.device, []
-        for domain, (first, count) in enumerate(zip(self.sampler.first_rows, self.sampler.counts)):
-            rows, parts = first + np.arange(min(count, MATCHED_TO)), []
-            for some in np.array_split(rows, -(-len(rows) // STYLES_AT_ONCE)):
-                domains = torch.full((len(some),), domain, device=device)
-                if isinstance(encoder, ProjectedStyleEncoder):
-                    parts.append(encoder.from_statistics(self.statistics[some].to(device), domains))
-                else:
-                    parts.append(encoder(self.sampler.pictures_of_rows(some), domains))
-            found.append(torch.cat(parts))
-        return found
 
     def _source_features(self, batch: Batch, weights: LossWeights) -> list[Tensor] | None:
         """Frozen features of the sources, where anything needs them."""

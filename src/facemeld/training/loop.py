@@ -41,7 +41,7 @@ from facemeld.training.guard import StepGuard, not_finite
 from facemeld.training.landmarks import Landmarks
 from facemeld.training.lean import LeanRecipe
 from facemeld.training.light_scores import LightScores, check_light_scores
-from facemeld.training.matching import match_latents
+from facemeld.training.matching import match_latents, styles_of
 from facemeld.training.needs import (
     check_masks,
     processes_of,
@@ -252,8 +252,9 @@ class _Run:
                 log.speed.pause(time.monotonic() - began)
             stop.finish()
             if log and not stopped:
-                interruption.patient = False  # all is saved
-                self._match_latents(recipe, log)
+                if self.config.matching_steps:
+                    interruption.end_patience()  # all is saved
+                    self._match_latents(recipe.statistics, log)
                 interruption.patient = True
                 self._finish(sheet)
         finally:
@@ -419,18 +420,13 @@ class _Run:
         if self.team.leads:
             print(text, file=sys.stderr, flush=True)
 
-    def _match_latents(self, recipe: Recipe, log: RunLog) -> None:
-        """Matches the finished model's latent codes to its styles, if the run asks for it."""
-        steps, finished = self.config.matching_steps, self.ema.average
-        if not steps:
-            return
-        log.say(f"matching latent codes to the styles of the pictures, {steps} steps")
+    def _match_latents(self, statistics: Tensor, log: RunLog) -> None:
+        """Matches the finished model's latent codes to its styles."""
+        config, finished = self.config, self.ema.average
+        log.say(f"matching latent codes to the styles, {config.matching_steps} steps")
+        styles = styles_of(finished, self.sampler, statistics)
         before, after = match_latents(
-            finished.mapping_network,
-            recipe.finished_styles(finished),
-            latent_size=self.config.network.latent_size,
-            steps=steps,
-            seed=self.config.seed,
+            finished, styles, steps=config.matching_steps, seed=config.seed
         )
         log.say(f"their energy distance was {before:.4f} and is {after:.4f}")
 

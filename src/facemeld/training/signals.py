@@ -32,6 +32,12 @@ class Interruption:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    def end_patience(self) -> None:
+        """From here on a request ends the program at once, also one that was noted before."""
+        self.patient = False
+        if self.asked:
+            leave(self.asked)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.patient and not self.asked:
             self.asked = number
