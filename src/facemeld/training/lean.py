@@ -107,48 +107,24 @@ class LeanRecipe:
 
         if not keep:
             fakes, fake_features = self._fakes(content, styles)
-        fake_statistics = self.frozen.statistics(fake_features, fakes)
-        if self.projected:
-            fake_styles = networks.style_encoder.from_statistics(fake_statistics, targets)
-        else:
-            fake_styles = networks.style_encoder(fakes, targets)
-        interval = self.config.cycle_interval
-        rows = torch.arange(iteration % interval, len(fakes), interval, device=device)
-        cycled_content = self._content(fakes[rows], [maps[rows] for maps in fake_features])
-        cycled = networks.generator.decode(cycled_content, source_styles[rows // 2])
-        parts = {
-            "adversarial": -self.discriminator(fake_features, targets).mean(),
-            "style": losses.l1(fake_styles, styles.detach()),
-            "diversity": -losses.l1(fakes[::2], fakes[1::2]),
-            "cycle": losses.l1(cycled, batch.sources[rows // 2]),
-        }
         mode = "latent" if batch.from_latents else "reference"
+        fake_statistics = self.frozen.statistics(fake_features, fakes)
+        parts = self._looks(fakes, fake_features, fake_statistics, styles, targets)
+        parts["cycle"] = self._cycle(iteration, batch, fakes, fake_features, source_styles)
         if not batch.from_latents:
             parts |= self._followed(fake_statistics, batch, targets, iteration, weights)
         if (weights.reconstruction or weights.perceptual) and (
             iteration % RECONSTRUCTION_INTERVAL == 0
         ):
             parts |= self._rebuilt(content, source_styles, batch, source_features, weights)
-        if weights.content:
-            parts["content"], correlation = losses.content_hinge(
-                fakes, batch.sources.repeat_interleave(2, dim=0), self.config.content_target
-            )
-            numbers[f"generator/{mode}/correlation"] = correlation.detach()
-        if weights.self_similarity:
-            layout = source_features[LAYOUT_MAP].repeat_interleave(2, dim=0)
-            parts["self_similarity"] = losses.self_similarity_distance(
-                fake_features[LAYOUT_MAP], layout
-            )
-        if weights.landmarks:
-            wanted = self.landmarks.wanted(source_features, batch.source_domains, batch.targets)
-            wanted = Wanted(*(w.repeat_interleave(2, dim=0) for w in wanted))
-            parts["landmarks"], off = self.landmarks.loss(fake_features, wanted)
-            numbers[f"generator/{mode}/landmarks_off"] = off.detach()
+        layout, told = self._layout(batch, fakes, fake_features, source_features, weights)
+        parts |= layout
         if weights.geometry:
             parts["geometry"] = self._geometry(iteration, batch.sources, styles, fakes)
         if self.projected or iteration % STYLE_MATCHING_INTERVAL == 0:
             parts |= self._style_space(iteration, device, weights)
-        numbers.update({f"generator/{mode}/{k}": v.detach() for k, v in parts.items()})
+        told |= parts
+        numbers.update({f"generator/{mode}/{k}": v.detach() for k, v in told.items()})
         yield (
             sum(getattr(weights, name) * value for name, value in parts.items()),
             ("generator", "style_encoder", "mapping_network"),
@@ -236,6 +212,65 @@ class LeanRecipe:
             own = (found - wanted).abs().mean(dim=1)
             parts["likeness"] = losses.likeness(own, distances, LIKENESS_TEMPERATURE)
         return parts
+
+    def _looks(
+        self,
+        fakes: Tensor,
+        features: list[Tensor],
+        statistics: Tensor,
+        styles: Tensor,
+        targets: Tensor,
+    ) -> dict[str, Tensor]:
+        """StarGAN v2's losses of the fakes: they look real, have their styles, and differ."""
+        if self.projected:
+            found = self.networks.style_encoder.from_statistics(statistics, targets)
+        else:
+            found = self.networks.style_encoder(fakes, targets)
+        return {
+            "adversarial": -self.discriminator(features, targets).mean(),
+            "style": losses.l1(found, styles.detach()),
+            "diversity": -losses.l1(fakes[::2], fakes[1::2]),
+        }
+
+    def _cycle(
+        self,
+        iteration: int,
+        batch: Batch,
+        fakes: Tensor,
+        features: list[Tensor],
+        source_styles: Tensor,
+    ) -> Tensor:
+        """Distance to the sources of a share of the fakes, painted in their sources' styles."""
+        interval = self.config.cycle_interval
+        rows = torch.arange(iteration % interval, len(fakes), interval, device=fakes.device)
+        content = self._content(fakes[rows], [maps[rows] for maps in features])
+        cycled = self.networks.generator.decode(content, source_styles[rows // 2])
+        return losses.l1(cycled, batch.sources[rows // 2])
+
+    def _layout(
+        self,
+        batch: Batch,
+        fakes: Tensor,
+        features: list[Tensor],
+        source_features: list[Tensor] | None,
+        weights: LossWeights,
+    ) -> tuple[dict[str, Tensor], Numbers]:
+        """Losses of what fakes keep of their sources, and numbers that tell how much it is."""
+        parts: dict[str, Tensor] = {}
+        numbers: Numbers = {}
+        if weights.content:
+            sources = batch.sources.repeat_interleave(2, dim=0)
+            parts["content"], numbers["correlation"] = losses.content_hinge(
+                fakes, sources, self.config.content_target
+            )
+        if weights.self_similarity:
+            layout = source_features[LAYOUT_MAP].repeat_interleave(2, dim=0)
+            parts["self_similarity"] = losses.self_similarity_distance(features[LAYOUT_MAP], layout)
+        if weights.landmarks:
+            wanted = self.landmarks.wanted(source_features, batch.source_domains, batch.targets)
+            wanted = Wanted(*(w.repeat_interleave(2, dim=0) for w in wanted))
+            parts["landmarks"], numbers["landmarks_off"] = self.landmarks.loss(features, wanted)
+        return parts, numbers
 
     def _geometry(self, iteration: int, sources: Tensor, styles: Tensor, fakes: Tensor) -> Tensor:
         """Geometry consistency of a share of the fakes, under one movement an iteration."""
