@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import statistics
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,15 +146,25 @@ def test_fuse_move_a_slider_keep_and_repeat(person: Person, tmp_path: Path) -> N
 def test_the_picture_follows_a_slider_while_it_moves(person: Person) -> None:
     last = person.fused()
     person.press("strength", "Home")
-    for _ in range(5):
+    for _ in range(3):  # caches are filled
         last = person.next_picture(last)
         person.press("strength", "PageUp")
+    seconds = []
+    for _ in range(7):
+        last = person.next_picture(last)
+        started = time.perf_counter()
+        person.press("strength", "ArrowRight")
+        person.next_picture(last)
+        seconds.append(time.perf_counter() - started)
     person.press("strength", *["ArrowLeft"] * 30)  # faster than pictures are made: the last counts
     moved = person.page.locator("#strength input[type=range]").input_value()
     person.page.wait_for_timeout(500)
     person.page.click("button#fuse")
     person.page.wait_for_selector("#command .cm-line")
     assert f"--strength {moved} " in person.page.inner_text("#command .cm-content")
+    if os.getloadavg()[0] > 2 * (os.cpu_count() or 1):
+        pytest.skip("other work has this machine; how long a picture takes says nothing")
+    assert statistics.median(seconds) < 0.5, seconds
 
 
 def test_the_slider_between_source_and_result_follows_the_keyboard(person: Person) -> None:
