@@ -143,6 +143,7 @@ def test_fuse_move_a_slider_keep_and_repeat(person: Person, tmp_path: Path) -> N
     assert 0 < float(person.page.locator("#strength input[type=range]").input_value()) < 1
 
 
+@pytest.mark.alone
 def test_the_picture_follows_a_slider_while_it_moves(person: Person) -> None:
     last = person.fused()
     person.press("strength", "Home")
