@@ -51,11 +51,22 @@ def test_an_average_lies_between(networks: Networks, share: float) -> None:
         assert torch.equal(networks.state_dict()[name], kept[name])
 
 
+def test_heads_are_averaged_by_the_names_of_their_domains() -> None:
+    before = untrained("projected", domains=("ape", "cat", "dog")).requires_grad_(False)
+    after = untrained("projected", domains=("dog", "cat", "elk")).requires_grad_(False)
+    for value in after.state_dict().values():
+        value += 1.0
+    heads = {n: m.mapping_network.heads[-1].bias.clone() for n, m in (("b", before), ("a", after))}
+    mixed = average(before, after, 0.25).mapping_network.heads[-1].bias
+    for here, there in ((0, 2), (1, 1)):  # dog and cat
+        expected = 0.75 * heads["b"][there] + 0.25 * heads["a"][here]
+        torch.testing.assert_close(mixed[here], expected, rtol=0, atol=1e-6)
+    assert torch.equal(mixed[2], heads["a"][2])  # only the second knows elks
+
+
 def test_other_networks_and_shares_are_refused(networks: Networks) -> None:
     with pytest.raises(UserError, match="same networks"):
         average(networks, untrained("resnet"), 0.5)
-    with pytest.raises(UserError, match="same networks"):
-        average(networks, untrained("projected", domains=("dog", "cat")), 0.5)
     with pytest.raises(UserError, match="between 0 and 1"):
         average(networks, networks, 1.5)
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
 from facemeld.errors import UserError, did_you_mean
 from facemeld.networks.bundle import Networks
 from facemeld.networks.style_encoder import ProjectedStyleEncoder
+from facemeld.networks.transfer import take_over
 
 
 def average(before: Networks, after: Networks, share: float) -> Networks:
     """Changes ``after`` to the average of both (Wortsman et al. 2022, "Model soups").
+
+    Heads are matched by the names of their domains: one that only ``after`` knows stays as it is
+    there, one that only ``before`` knows is left out.
 
     Args:
         before, after: one trained on from the other; else the average is of nothing.
@@ -20,16 +26,18 @@ def average(before: Networks, after: Networks, share: float) -> Networks:
     Raises:
         UserError: they differ in their networks, or the share is not one.
     """
-    weights, changed = before.state_dict(), after.state_dict()
-    shapes = [{n: t.shape for n, t in some.items()} for some in (weights, changed)]
-    if shapes[0] != shapes[1] or before.config.domains != after.config.domains:
-        raise UserError(
-            "only models of the same networks and domains can be averaged",
-            fix="take a model, and one that was trained on from it",
-        )
     if not 0 <= share <= 1:
         raise UserError(f"a share is between 0 and 1, not {share}")
-    for name, value in changed.items():
+    start = copy.deepcopy(after)
+    for name, part in before.named_children():
+        domains = before.config.domains, after.config.domains
+        if problem := take_over(part.state_dict(), getattr(start, name), *domains):
+            raise UserError(
+                f"only models of the same networks can be averaged: {name}: {problem}",
+                fix="take a model, and one that was trained on from it",
+            )
+    weights = start.state_dict()
+    for name, value in after.state_dict().items():
         value.copy_(torch.lerp(weights[name], value, share))
     return after
 
