@@ -228,6 +228,12 @@ def test_grid_writes_a_sheet(at: Places, capsys: pytest.CaptureFixture[str]) -> 
         + ["--model", at.resnet, "--out", out, "--no-keep-settings"]
     )
     assert is_marked_synthetic(out) and read_settings(out) is None
+    pair = ["grid", "--source", at.cat, "--reference", at.cat, at.dog, "--model", at.resnet]
+    main([*pair, "--domain", "cat", "dog", "--out", out])
+    assert read_settings(out)["domain"] == ["cat", "dog"]
+    with pytest.raises(SystemExit):
+        main([*pair, "--domain", "cat", "dog", "cat", "--out", out])
+    assert "3 domains for 2 references" in capsys.readouterr().err
 
 
 def test_info_tells_what_a_model_is(at: Places, capsys: pytest.CaptureFixture[str]) -> None:

@@ -232,6 +232,21 @@ def test_a_grid_fuses_every_source_with_every_reference(
             assert levels(cell(row, column), pipe(source, reference).images[0]) <= 1
 
 
+def test_the_references_of_a_grid_can_have_domains_of_their_own(
+    pipe: FusionPipeline, cats: list[Path], dogs: list[Path]
+) -> None:
+    references = [dogs[0], dogs[0], cats[0]]
+    sheet = pipe.grid(cats[:1], references, domain=["dog", "cat", None])
+    cells = [sheet.crop((18 * k, 18, 18 * k + 16, 34)) for k in (1, 2, 3)]
+    for cell, reference, domain in zip(cells, references, ("dog", "cat", None)):
+        assert levels(cell, pipe(cats[0], reference, domain=domain).images[0]) <= 1
+    assert levels(cells[0], cells[1]) > 0
+    with pytest.raises(UserError, match="2 domains for 3 references"):
+        pipe.grid(cats[:1], references, domain=["dog", "cat"])
+    with pytest.raises(UserError, match="no domain 'dgo'"):
+        pipe.grid(cats[:1], references, domain=["dog", "dgo", None])
+
+
 def test_the_cells_of_a_grid_can_be_enlarged(pipe: FusionPipeline, cats: list[Path]) -> None:
     assert pipe.grid(cats[:1], cats[:2], cell=40).size == (3 * 40 + 2 * 2, 2 * 40 + 2)
 

@@ -125,7 +125,7 @@ def grid(
     source: list[Path],
     reference: list[Path],
     out: Path,
-    domain: str | None = None,
+    domain: tuple[str, ...] = (),
     cell: int | None = None,
     model: str = "faces",
     backend: Literal["auto", "torch", "onnx", "openvino"] = "auto",
@@ -137,25 +137,26 @@ def grid(
         source: pictures that give pose and layout.
         reference: pictures that give the look.
         out: picture to write.
-        domain: domain of all references; guessed for each where it is not given.
+        domain: domain of all references, or one for each; guessed where none is given.
         cell: side of each picture on the sheet in pixels; the model's own size if not given.
         model: bundled model or model folder.
         backend: what computes; see `facemeld fuse --help`.
         keep_settings: write into the picture what it was made of.
     """
-    from facemeld.fusion.request import check_cell, check_domain
+    from facemeld.fusion.request import check_cell, check_domains
 
     check_target(out)
     check_cell(cell)
     config = check_inputs(model, [*source, *reference])
-    check_domain(domain, config.domains, where="--domain")
+    named = domain if len(domain) > 1 else next(iter(domain), None)
+    check_domains(named, len(reference), config.domains, where="--domain")
     from facemeld.fusion.pipeline import FusionPipeline
     from facemeld.fusion.provenance import grid_settings
     from facemeld.images.write import write_picture
 
     pipe = FusionPipeline.from_pretrained(model, backend=backend, on_note=note)
-    image = pipe.grid(source, reference, domain=domain, cell=cell)
-    settings = grid_settings(pipe, source, reference, domain=domain, cell=cell)
+    image = pipe.grid(source, reference, domain=named, cell=cell)
+    settings = grid_settings(pipe, source, reference, domain=named, cell=cell)
     write_picture(image, out, settings=settings if keep_settings else None)
     print(out)
 

@@ -52,8 +52,8 @@ class FacePairs:
         # The domains in turn: not every model can tell which is a face's own.
         domains = backend.config.domains
         named = [domains[i % len(domains)] for i in range(len(looks))]
-        styles = [self.encodings.styles([i], d, "domain") for i, d in zip(looks, named)]
-        self.styles = np.concatenate(styles)[:, None, None].repeat(len(LEVELS), axis=1)  # B L 1 S
+        styles = self.encodings.styles(looks, named, "domain")
+        self.styles = styles[:, None, None].repeat(len(LEVELS), axis=1)  # B L 1 S
 
     def fused(self, backend: Backend) -> np.ndarray:
         """What a backend of the same model makes of the pairs. -> B 3 H W"""

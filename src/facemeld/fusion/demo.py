@@ -45,9 +45,12 @@ def run_demo(out: Path, *, model: str | Path = "faces") -> list[Path]:
         written.append(path)
         lines.append(f"{name}: {meaning}")
 
-    sheet = pipe.grid(pictures, pictures, cell=CELL)
+    known = [stem.split("_")[0] for stem in faces]
+    domain = [name if name in pipe.domains else None for name in known]
+    sheet = pipe.grid(pictures, pictures, domain=domain, cell=CELL)
     meaning = "every bundled face (left) with the look of every other (top)"
-    keep(sheet, "sheet.jpg", meaning, grid_settings(pipe, pictures, pictures, cell=CELL))
+    about = grid_settings(pipe, pictures, pictures, domain=domain, cell=CELL)
+    keep(sheet, "sheet.jpg", meaning, about)
     for name, source, references, weights, meaning in SINGLES:
         result = pipe(faces[source], [faces[r] for r in references], weights=weights, size=SIZE)
         keep(result.images[0], name, meaning, result.settings[0])

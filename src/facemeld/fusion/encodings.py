@@ -16,6 +16,7 @@ from facemeld.fusion.backends import Backend, Content
 from facemeld.fusion.cache import RecentlyUsed
 from facemeld.fusion.inputs import Input
 from facemeld.fusion.mixing import lerp, unit_mean_square
+from facemeld.fusion.request import each_domain
 from facemeld.images.arrays import to_array
 from facemeld.images.read import centre_square
 
@@ -42,24 +43,34 @@ class Encodings:
         """What the generator's encoder makes of each picture."""
         return self.each("content", inputs, self._backend.encode)
 
-    def styles(self, inputs: Sequence[Input], domain: str | None, where: str) -> np.ndarray:
+    def styles(
+        self, inputs: Sequence[Input], domain: str | Sequence[str | None] | None, where: str
+    ) -> np.ndarray:
         """The style of each picture in a domain; in its own, guessed, if none is named. -> B S
+
+        Args:
+            inputs: the pictures.
+            domain: one for all of them, or one for each.
+            where: what the user calls it.
 
         Raises:
             UserError: none is named, and the model cannot tell.
         """
+        named = each_domain(domain, len(inputs))
         described = self.each("description", inputs, self._describe)
-        styles = np.stack([styles for styles, _ in described])
+        columns = [self._index(name, scores, where) for name, (_, scores) in zip(named, described)]
+        return np.stack([styles[column] for column, (styles, _) in zip(columns, described)])
+
+    def _index(self, domain: str | None, scores: np.ndarray | None, where: str) -> int:
         if domain is not None:
-            return styles[:, self._config.domains.index(domain)]
-        scores = [scores for _, scores in described]
-        if scores[0] is None:
+            return self._config.domains.index(domain)
+        if scores is None:
             raise UserError(
                 "this model cannot tell the domain of a picture",
                 where=where,
                 fix=f"name it: one of {', '.join(self._config.domains)}",
             )
-        return styles[np.arange(len(styles)), np.argmax(scores, axis=1)]
+        return int(np.argmax(scores))
 
     def latent_style(self, domain: str, seed: int, truncation: float = 1.0) -> np.ndarray:
         """The style of a random latent code. -> 1 S"""

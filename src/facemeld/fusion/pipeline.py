@@ -34,7 +34,7 @@ from facemeld.fusion.provenance import settings_of
 from facemeld.fusion.request import (
     Controls,
     check_cell,
-    check_domain,
+    check_domains,
     check_looks,
     numbered,
 )
@@ -359,10 +359,19 @@ class FusionPipeline:
         sources: Sequence[Picture],
         references: Sequence[Picture],
         *,
-        domain: str | None = None,
+        domain: str | Sequence[str | None] | None = None,
         cell: int | None = None,
     ) -> Image.Image:
-        """A sheet: every source (rows) under the style of every reference (columns)."""
+        """A sheet: every source (rows) under the style of every reference (columns).
+
+        Args:
+            sources, references: pictures.
+            domain: of all references, or a list with one for each; guessed where it is None.
+            cell: side of each picture in pixels; the model's own if not given.
+
+        Raises:
+            UserError: no pictures, unreadable ones, or domains that do not fit them.
+        """
         if not sources or not references:
             raise UserError("a grid needs at least one source and one reference")
         check_cell(cell)
@@ -384,9 +393,11 @@ class FusionPipeline:
             skip_masks=None if masks is None else masks.repeat(len(styles), axis=0),
         )
 
-    def styles_of(self, references: Sequence[Picture], domain: str | None = None) -> np.ndarray:
+    def styles_of(
+        self, references: Sequence[Picture], domain: str | Sequence[str | None] | None = None
+    ) -> np.ndarray:
         """The style of each reference; its domain is guessed where none is named. -> B S"""
-        check_domain(domain, self.domains, where="domain")
+        check_domains(domain, len(references), self.domains, where="domain")
         return self.encodings.styles([read_input(r) for r in references], domain, "domain")
 
     def _shown(self, inputs: Sequence[Input]) -> list[Image.Image]:

@@ -63,7 +63,7 @@ def grid_settings(
     sources: Sequence[Picture],
     references: Sequence[Picture],
     *,
-    domain: str | None = None,
+    domain: str | Sequence[str | None] | None = None,
     cell: int | None = None,
 ) -> dict:
     """What a sheet of ``FusionPipeline.grid`` says about itself, as JSON values."""

@@ -190,6 +190,26 @@ def check_domain(name: str | None, domains: tuple[str, ...], where: str) -> None
         )
 
 
+def each_domain(domain: str | Sequence[str | None] | None, count: int) -> Sequence[str | None]:
+    """A domain for each of so many pictures: one that is meant for all, or those of a list."""
+    return [domain] * count if domain is None or isinstance(domain, str) else domain
+
+
+def check_domains(
+    domain: str | Sequence[str | None] | None, count: int, domains: tuple[str, ...], where: str
+) -> None:
+    """UserError if a domain is unknown, or a list of them is not as long as that of pictures."""
+    named = each_domain(domain, count)
+    if len(named) != count:
+        raise UserError(
+            f"{len(named)} domains for {count} references",
+            where=where,
+            fix="name one for all of them, or one for each",
+        )
+    for name in named:
+        check_domain(name, domains, where)
+
+
 def check_levels(names: Iterable[str], config: NetworkConfig) -> None:
     """UserError if there is no such level, or the model's decoder has no blocks for it."""
     own = config.style_levels()
