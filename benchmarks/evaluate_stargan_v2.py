@@ -362,7 +362,7 @@ def main() -> None:
     parser.add_argument("--parts", action="store_true", help="time the parts alone, without data")
     parser.add_argument("--peer", type=Path, help="checkout of clovaai/stargan-v2")
     parser.add_argument("--data", type=Path, help="folder of train/ and val/")
-    parser.add_argument("--model", default="faces")
+    parser.add_argument("--model", default="faces-64")
     parser.add_argument("--paper", type=int, help="the paper's networks at so many px instead")
     parser.add_argument("--domains", nargs="+", default=["cat", "dog"])
     parser.add_argument("--count", type=int, default=64, help="held-out pictures a domain")

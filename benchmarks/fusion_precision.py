@@ -1,7 +1,7 @@
 """How far a model's pictures are from those in fp32, by every other way of computing them.
 
     facemeld download lpips-alexnet-flax
-    python benchmarks/fusion_precision.py --model faces faces-128 [--int8]
+    python benchmarks/fusion_precision.py --model faces faces-64 [--int8]
 
 prints the mean LPIPS over the bundled faces, each under the look of another one: of PyTorch in bf16
 and of the runtimes that are installed, in fp32 and, with ``--int8``, by graphs written for it.

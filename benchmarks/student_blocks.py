@@ -29,7 +29,7 @@ from facemeld.training.loop import train
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--teacher", default="faces-128")
+    parser.add_argument("--teacher", default="faces")
     parser.add_argument("--data", required=True)
     parser.add_argument("--test-data", required=True)
     parser.add_argument("--pictures", type=int, default=1200)

@@ -85,7 +85,7 @@ def test_the_other_functions(studio, place: Path) -> None:
     files = client.predict(faces[0], faces[1:], 2, api_name="/variations")
     assert [read_settings(file)["variation"] for file in files] == [1, 2]
     with Image.open(client.predict(faces[:1], faces[1:], api_name="/grid")) as sheet:
-        assert sheet.size == (3 * 64 + 4, 2 * 64 + 2)
+        assert sheet.size == (3 * 128 + 4, 2 * 128 + 2)
     film = Path(client.predict(faces[0], faces[1:], 0.2, 0.0, api_name="/video"))
     assert b"ftyp" in film.read_bytes()[:16]
 
