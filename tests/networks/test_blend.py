@@ -67,6 +67,8 @@ def test_heads_are_averaged_by_the_names_of_their_domains() -> None:
 def test_other_networks_and_shares_are_refused(networks: Networks) -> None:
     with pytest.raises(UserError, match="same networks"):
         average(networks, untrained("resnet"), 0.5)
+    with pytest.raises(UserError, match="no domain in common"):
+        average(networks, untrained("projected", domains=("elk", "ape")), 0.5)
     with pytest.raises(UserError, match="between 0 and 1"):
         average(networks, networks, 1.5)
 

@@ -24,10 +24,15 @@ def average(before: Networks, after: Networks, share: float) -> Networks:
         share: of ``after``, 0 to 1.
 
     Raises:
-        UserError: they differ in their networks, or the share is not one.
+        UserError: they differ in their networks or in all domains, or the share is not one.
     """
     if not 0 <= share <= 1:
         raise UserError(f"a share is between 0 and 1, not {share}")
+    if not set(before.config.domains) & set(after.config.domains):
+        raise UserError(
+            "the models have no domain in common",
+            fix="take a model, and one that was trained on from it",
+        )
     start = copy.deepcopy(after)
     for name, part in before.named_children():
         domains = before.config.domains, after.config.domains
