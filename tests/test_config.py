@@ -214,7 +214,7 @@ LEAN = dict(recipe="lean", network=NetworkConfig(discriminator="projected"))
         (dict(network=NetworkConfig(discriminator="projected")), "needs discriminator = resnet"),
         (dict(weights=LossWeights(landmarks=1.0)), "ignores weights.landmarks, an option of lean"),
         (dict(late_weights=LossWeights(style_matching=1.0)), "ignores late_weights.style_matching"),
-        (dict(warmup_pictures=8, warmup_layers="outermost"), "warmup_pictures.* warmup_layers, an"),
+        (dict(warmup_pictures=8, outermost_pictures=8), "warmup_pictures.* outermost_pictures, an"),
         (dict(recipe="fast", teacher="faces"), "the fast recipe ignores teacher, an option of di"),
         (LEAN | dict(augmentation="diffaugment"), "augmentation, an option of starganv2, fast"),
         (LEAN | dict(branches="both", r1=2.0, r1_interval=4), "r1, .* r1_interval, .* branches"),

@@ -125,15 +125,16 @@ def test_a_generator_grows_from_one_of_half_the_size(
         assert torch.equal(large[f"networks.{mine}"], small[theirs]), mine
     assert large["networks.generator.from_rgb.weight"].shape[0] == 4
 
-    config = dataclasses.replace(config, pictures=8, warmup_pictures=8, warmup_layers="outermost")
-    train(config, tmp_path / "warm")
-    warm = tensors_of(tmp_path / "warm")
-    outermost = load_model(tmp_path / "warm" / "model").generator.outermost
-    learned = [
-        n for n, t in large.items() if n.startswith("networks.") and not torch.equal(t, warm[n])
-    ]
-    assert learned
-    assert all(n.removeprefix("networks.generator.").startswith(outermost) for n in learned)
+    config = dataclasses.replace(config, pictures=24, warmup_pictures=8, outermost_pictures=16)
+    for pictures in (8, 16, 24):  # in the warm-up, after it, and once all layers learn
+        train(dataclasses.replace(config, pictures=pictures), tmp_path / "grown")
+        state = tensors_of(tmp_path / "grown")
+        outermost = load_model(tmp_path / "grown" / "model").generator.outermost
+        starts = tuple(f"networks.generator.{name}" for name in outermost)
+        mine = [n for n in large if n.startswith("networks.")]
+        learned = [n for n in mine if not torch.equal(large[n], state[n])]
+        assert any(n.startswith(starts) for n in learned)
+        assert all(n.startswith(starts) for n in learned) == (pictures <= 16)
 
 
 def test_a_model_that_does_not_fit_is_refused_with_all_that_differs(

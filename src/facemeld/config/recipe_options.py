@@ -18,7 +18,7 @@ USERS: dict[str, tuple[str, ...]] = {
     "branches": ("fast",),
     "reference_share": ("fast", "lean", "distil"),
     "warmup_pictures": ("lean", "distil"),
-    "warmup_layers": ("lean",),
+    "outermost_pictures": ("lean",),
     "cycle_interval": ("lean",),
     "matching_steps": ("lean",),
     "content_target": ("fast", "lean"),

@@ -140,9 +140,9 @@ class TrainingConfig:
     warmup_pictures: int = 0
     """Pictures at the start of pure reconstruction (lean), or of imitation without a discriminator
     (distil)."""
-    warmup_layers: str = "all"
-    """all, or outermost: the warm-up trains only the layers at the pictures' own resolution, which
-    are new in a generator that starts from one of half the size (lean)."""
+    outermost_pictures: int = 0
+    """Pictures at the start, warm-up or not, that train only the generator's outermost layers, at
+    the pictures' own resolution, which are new if it starts from one of half the size (lean)."""
     cycle_interval: int = 2
     """One of so many fakes goes round the cycle; each source has two (lean)."""
     content_target: float = 0.5
@@ -189,7 +189,6 @@ class TrainingConfig:
         found += choice_problems(self, "recipe", RECIPES)
         found += choice_problems(self, "precision", PRECISIONS)
         found += choice_problems(self, "on_unreadable", ("refuse", "skip"))
-        found += choice_problems(self, "warmup_layers", ("all", "outermost"))
         found += choice_problems(self, "branches", BRANCHES)
         found += choice_problems(self, "augmentation", AUGMENTATIONS)
         for name, low, high in (
@@ -204,6 +203,7 @@ class TrainingConfig:
             ("keep_checkpoints", 1, 10**6),
             ("max_bad_steps", 1, 10**9),
             ("warmup_pictures", 0, 10**12),
+            ("outermost_pictures", 0, 10**12),
             ("matching_steps", 0, 10**6),
             ("crop_probability", 0, 1),
             ("learning_rate", 0, 1),
@@ -250,8 +250,8 @@ class TrainingConfig:
                 found.append("batch_size must be even: the lean recipe uses each source twice")
             if self.batch_size // (max(self.processes, 1) * self.accumulate) < self.cycle_interval:
                 found.append("cycle_interval is larger than the share of a batch")
-            if self.warmup_layers == "outermost" and network.generator == "projected":
-                found.append("warmup_layers = outermost: a projected generator cannot grow")
+            if self.outermost_pictures and network.generator == "projected":
+                found.append("outermost_pictures: a projected generator cannot grow")
             if self.asks_for("landmarks") and network.feature_size != POINTS_FEATURE_SIZE:
                 found.append(f"weights.landmarks need feature_size = {POINTS_FEATURE_SIZE}")
         if self.recipe == "distil" and not self.teacher:

@@ -81,14 +81,14 @@ class LeanRecipe:
         The caller back-propagates and steps those networks' optimisers before it goes on.
         """
         networks, device = self.networks, batch.sources.device
-        warming_up = iteration * self.config.batch_size < self.config.warmup_pictures
-        only_outermost = self.config.warmup_layers == "outermost"
-        if only_outermost:
-            networks.generator.train_inner(not warming_up)
+        seen = iteration * self.config.batch_size
+        only_outermost = seen < self.config.outermost_pictures
+        if self.config.outermost_pictures:
+            networks.generator.train_inner(not only_outermost)
         source_styles = self._encode(batch.sources, batch.source_rows, batch.source_domains)
         source_features = self._source_features(batch, weights)
         content = self._content(batch.sources, source_features)
-        if warming_up:
+        if seen < self.config.warmup_pictures:
             parts = self._rebuilt(content, source_styles, batch, source_features, weights)
             numbers.update({f"generator/warmup/{k}": v.detach() for k, v in parts.items()})
             total = parts["reconstruction"] + weights.perceptual * parts.get("perceptual", 0)
@@ -125,10 +125,9 @@ class LeanRecipe:
             parts |= self._style_space(iteration, device, weights)
         told |= parts
         numbers.update({f"generator/{mode}/{k}": v.detach() for k, v in told.items()})
-        yield (
-            sum(getattr(weights, name) * value for name, value in parts.items()),
-            ("generator", "style_encoder", "mapping_network"),
-        )
+        total = sum(getattr(weights, name) * value for name, value in parts.items())
+        everything = ("generator", "style_encoder", "mapping_network")
+        yield total, everything[:1] if only_outermost else everything
 
     def _source_features(self, batch: Batch, weights: LossWeights) -> list[Tensor] | None:
         """Frozen features of the sources, where anything needs them."""
