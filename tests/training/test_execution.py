@@ -71,3 +71,11 @@ def compare(recipe_name: str, faces: Path, tmp_path: Path, changes: dict) -> Non
         for name, gradient in expected.items():
             error = (gradient - found[name]).abs().max()
             assert error < 1e-4 * max(1e-2 * float(scale), float(gradient.abs().max())), name
+
+
+def test_what_is_measured_is_the_work_after_warm_up_and_growing(
+    faces: Path, tmp_path: Path
+) -> None:
+    config = tiny_config("lean", faces, warmup_pictures=8, outermost_pictures=16)
+    run = prepared_run(config, tmp_path)
+    assert run.config.warmup_pictures == run.config.outermost_pictures == 0

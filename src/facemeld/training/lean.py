@@ -85,6 +85,7 @@ class LeanRecipe:
         only_outermost = seen < self.config.outermost_pictures
         if self.config.outermost_pictures:
             networks.generator.train_inner(not only_outermost)
+        rest = () if only_outermost else ("style_encoder", "mapping_network")
         source_styles = self._encode(batch.sources, batch.source_rows, batch.source_domains)
         source_features = self._source_features(batch, weights)
         content = self._content(batch.sources, source_features)
@@ -92,7 +93,7 @@ class LeanRecipe:
             parts = self._rebuilt(content, source_styles, batch, source_features, weights)
             numbers.update({f"generator/warmup/{k}": v.detach() for k, v in parts.items()})
             total = parts["reconstruction"] + weights.perceptual * parts.get("perceptual", 0)
-            yield total, ("generator",) if only_outermost else ("generator", "style_encoder")
+            yield total, ("generator", *rest[:1])
             return
 
         targets = batch.targets.repeat_interleave(2)
@@ -126,8 +127,7 @@ class LeanRecipe:
         told |= parts
         numbers.update({f"generator/{mode}/{k}": v.detach() for k, v in told.items()})
         total = sum(getattr(weights, name) * value for name, value in parts.items())
-        everything = ("generator", "style_encoder", "mapping_network")
-        yield total, everything[:1] if only_outermost else everything
+        yield total, ("generator", *rest)
 
     def _source_features(self, batch: Batch, weights: LossWeights) -> list[Tensor] | None:
         """Frozen features of the sources, where anything needs them."""

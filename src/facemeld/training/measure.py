@@ -79,7 +79,7 @@ def measure_training(
 def _ready(config: TrainingConfig) -> tuple[TrainingConfig, DomainFolders]:
     folders = training_folders(config)
     network = dataclasses.replace(config.network, domains=folders.domains)
-    config = dataclasses.replace(config, network=network, warmup_pictures=0)
+    config = dataclasses.replace(config, network=network, warmup_pictures=0, outermost_pictures=0)
     config = dataclasses.replace(config, processes=processes_of(config)).resolved()
     if config.precision == "auto":
         config = dataclasses.replace(config, precision=fastest_precision(device_of()))
