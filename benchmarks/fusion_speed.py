@@ -6,9 +6,10 @@
 prints milliseconds for encoder and decoder together, and how many times faster than the official
 code each is: the same architecture (w_hpf 0, 33.9 M parameters) with weights drawn at random, batch
 1, one process, the contestants taking turns so that other work on the machine slows all of them.
-The least time of each counts. ``--backends`` chooses; ``--int8`` adds the quantised graphs. Where
-other programs want the cores, ``OMP_NUM_THREADS=1 … --clock processor`` leaves their time out. The
-peer's code is CC BY-NC 4.0 and stays where you put it; see parity_stargan_v2.py.
+The least time of each counts. ``--backends`` chooses; ``--int8`` adds the quantised graphs,
+``--bf16`` PyTorch and OpenVINO in bf16. Where other programs want the cores, ``OMP_NUM_THREADS=1 …
+--clock processor`` leaves their time out. The peer's code is CC BY-NC 4.0 and stays where you put
+it; see parity_stargan_v2.py.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--backends", nargs="+", default=["torch", "onnx", "openvino"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--int8", action="store_true", help="the quantised graphs, too")
+    parser.add_argument("--bf16", action="store_true", help="bf16, too")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     options = parser.parse_args()
     clock = CLOCKS[options.clock]
@@ -58,7 +60,8 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         contestants = {"official": run_official}
-        for name, backend in backends(Path(folder), options.backends, options.int8).items():
+        found = backends(Path(folder), options.backends, options.int8, options.bf16)
+        for name, backend in found.items():
             contestants[name] = passes(backend, picture, style)
         times: dict[str, list[float]] = {name: [] for name in contestants}
         for _ in range(1 + options.rounds):
@@ -78,7 +81,7 @@ def passes(backend: Backend, picture: np.ndarray, style: np.ndarray) -> Callable
     return lambda: backend.decode(backend.encode(picture), styles)
 
 
-def backends(folder: Path, names: list[str], int8: bool) -> dict[str, Backend]:
+def backends(folder: Path, names: list[str], int8: bool, bf16: bool) -> dict[str, Backend]:
     """Our networks of the official size with every backend."""
     config = preset("starganv2").network
     config = dataclasses.replace(config, domains=("cat", "dog", "wild"), skips="none")
@@ -92,6 +95,8 @@ def backends(folder: Path, names: list[str], int8: bool) -> dict[str, Backend]:
         for name in names:
             if name != "torch" or precision == "fp32":
                 found[f"{name}-{precision}"] = open_backend(exported, name)
+            if bf16 and name != "onnx" and precision == "fp32":
+                found[f"{name}-bf16"] = open_backend(exported, name, precision="bf16")
     return found
 
 

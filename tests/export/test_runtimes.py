@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import openvino
 import pytest
 import torch
 from onnx.numpy_helper import to_array
@@ -228,13 +229,23 @@ def test_every_control_works_with_every_backend(order: str) -> None:
         assert differences.max() <= 1 and (differences > 0).mean() < 0.02
 
 
-def test_bf16_is_near_fp32() -> None:
+def has_bf16() -> bool:
+    """Whether OpenVINO computes in bf16 on this processor."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_bf16_is_near_fp32(backend: str) -> None:
     """As docs/benchmarks.md says by LPIPS; here by levels of 8-bit colour."""
+    if backend == "openvino" and not has_bf16():
+        with pytest.raises(UserError, match="this processor has no bf16 for OpenVINO"):
+            FusionPipeline.from_pretrained("faces", backend=backend, precision="bf16")
+        return
     faces = {path.stem: path for path in bundled_faces()}
     pictures = []
     for precision in ("fp32", "bf16"):
-        pipe = FusionPipeline.from_pretrained("faces", precision=precision)
-        assert pipe.backend.name == f"torch-{precision}"
+        pipe = FusionPipeline.from_pretrained("faces", backend=backend, precision=precision)
+        assert pipe.backend.name == f"{backend}-{precision}"
         made = pipe(faces["woman_astronaut"], faces["cat_chelsea"], strength=0.8)
         pictures.append(np.asarray(made.images[0], np.int16))
     assert 0 < np.abs(pictures[0] - pictures[1]).mean() < 2
@@ -404,7 +415,7 @@ def test_auto_is_torch_where_only_that_does_what_is_asked(
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"precision": "bf16"}, "no precision bf16"),
+        ({"precision": "auto"}, "no precision auto"),
         ({"precision": "auto", "compile": True}, "no precision auto and no compile"),
         ({"device": "cuda"}, "no device cuda"),
     ],
@@ -415,6 +426,24 @@ def test_what_a_runtime_cannot_do_is_refused(
     with pytest.raises(UserError, match=what) as caught:
         FusionPipeline.from_pretrained(exported, backend=runtime, **options)
     assert "torch" in caught.value.fix
+
+
+def test_onnx_runtime_has_no_bf16_and_int8_graphs_have_none(exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the backend onnx has no precision bf16"):
+        FusionPipeline.from_pretrained(exported, backend="onnx", precision="bf16")
+    shutil.copytree(exported, tmp_path / "int8")
+    manifest = tmp_path / "int8" / "onnx.json"
+    manifest.write_text(manifest.read_text().replace('"fp32"', '"int8"'))
+    (tmp_path / "int8" / "openvino.json").unlink(missing_ok=True)
+    with pytest.raises(UserError, match="its graphs are int8 and cannot be computed in bf16"):
+        FusionPipeline.from_pretrained(tmp_path / "int8", backend="openvino", precision="bf16")
+
+
+def test_results_name_the_precision_that_repeats_them() -> None:
+    named = choice.named_backend
+    assert named("openvino-bf16") == {"backend": "openvino", "precision": "bf16"}
+    assert named("openvino-int8") == {"backend": "openvino"}
+    assert named("torch-fp32") == {"backend": "torch", "precision": "fp32"}
 
 
 def test_measuring_a_backend_takes_its_passes(exported: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_models import enliven
+from tiny_models import enliven, untrained
 from tiny_runs import tiny_config
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from facemeld.data.sampling import MOVEMENT, RIVALS, Batch, BatchSampler, as_ten
 from facemeld.data.store import PictureStore
 from facemeld.networks.bundle import Networks, build_discriminator
 from facemeld.networks.points import PointReader
+from facemeld.training.guide import Guide
 from facemeld.training.landmarks import Landmarks, Wanted, entropy
 from facemeld.training.lean import LeanRecipe
 from facemeld.training.losses import (
@@ -45,6 +46,7 @@ WEIGHTS = LossWeights(
     landmarks=0.5,
     likeness=0.2,
     style_spread=0.3,
+    guide=1.3,
 )
 TRAINED = ("generator", "style_encoder", "mapping_network")
 
@@ -74,7 +76,9 @@ def recipe(request: pytest.FixtureRequest) -> LeanRecipe:
         points, maps = reader(features)
     landmarks = Landmarks(reader, points, entropy(maps), labels, 2)
     sampler = BatchSampler(store, sources=4, latent_size=4, seed=0)
-    return LeanRecipe(config, networks, discriminator, encoder, sampler, statistics, landmarks)
+    guide = Guide(untrained("projected"), store.domains)
+    known = (statistics, landmarks, guide)
+    return LeanRecipe(config, networks, discriminator, encoder, sampler, *known)
 
 
 def batch_of(recipe: LeanRecipe, *, from_latents: bool) -> Batch:
@@ -170,6 +174,10 @@ def test_the_generator_loss(recipe: LeanRecipe, mode: str, iteration: int) -> No
             gaps = (encoder.standardise(fake[None]) - others).abs().mean(dim=1)
             logits.append((-gaps / 0.05).log_softmax(dim=0)[0])
         expected["likeness"] = -torch.stack(logits).mean()
+        shown = recipe.guide.networks
+        looks = shown.style_encoder(batch.references, targets)
+        doubled = batch.sources.repeat_interleave(2, dim=0)
+        expected["guide"] = F.l1_loss(fakes, shown.generator(doubled, looks))
     if iteration % 4 == 0:
         rebuilt = networks.generator(batch.sources, own)
         expected["reconstruction"] = F.l1_loss(rebuilt, batch.sources)

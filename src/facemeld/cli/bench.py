@@ -186,7 +186,7 @@ def bench_fuse(
     Args:
         model: bundled model or model folder.
         backend: what computes; see `facemeld fuse --help`.
-        precision: of torch.
+        precision: of torch, which alone has auto, and of openvino.
         compile: compile torch's networks.
         seconds: about how long to measure.
         json: print as JSON.

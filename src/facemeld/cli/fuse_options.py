@@ -129,7 +129,8 @@ class Engine:
     what `facemeld export` wrote. auto measures once which of those is faster here, and takes torch
     for other models."""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    """Of torch, which computes if this is not fp32; auto takes the faster one."""
+    """Of torch, which computes if this is not fp32, unless the backend is openvino, which has bf16,
+    too; auto takes the faster one."""
     compile: bool = False
     """Compile networks, which torch can: a minute for the first picture, less for the others."""
 

@@ -12,6 +12,8 @@ RECIPES = ("starganv2", "fast", "lean", "distil")
 USERS: dict[str, tuple[str, ...]] = {
     "domains": ("starganv2", "fast", "lean"),
     "teacher": ("distil",),
+    "guide": ("lean",),
+    "guided_domains": ("lean",),
     "augmentation": ("starganv2", "fast"),
     "r1": ("starganv2", "fast"),
     "r1_interval": ("starganv2", "fast"),
@@ -37,6 +39,7 @@ USERS: dict[str, tuple[str, ...]] = {
     "weights.style_matching": ("lean",),
     "weights.style_spread": ("lean",),
     "weights.geometry": ("lean",),
+    "weights.guide": ("lean",),
     "weights.self_similarity": ("lean",),
 }
 """The recipes that use an option; one that is not listed is used by all. ``late_weights`` are as

@@ -48,6 +48,8 @@ class LossWeights:
     """Energy distance of mapped styles to encoded ones (lean)."""
     style_spread: float = 0.0
     """Hinge on how far the encoded styles of a domain lie apart (lean)."""
+    guide: float = 0.0
+    """Result against the guide's, both at the guide's size, L1 (lean)."""
     geometry: float = 0.0
     """What a moved source gives against what the source gives, moved, L1 (lean)."""
     self_similarity: float = 0.0
@@ -73,6 +75,11 @@ class TrainingConfig:
     teacher: str = ""
     """Model whose generator is imitated, and whose other networks are taken over: a bundled name or
     a model folder (distil)."""
+    guide: str = ""
+    """Model whose results, from references, show roughly what is wanted, with ``weights.guide``: a
+    bundled name or a model folder, of this run's size or less (lean)."""
+    guided_domains: tuple[str, ...] = ()
+    """Target domains that the guide shows; all that it knows if empty (lean)."""
     cache: str = ""
     """Folder for decoded pictures; empty: ``cache`` in the folder FACEMELD_HOME if that is set,
     else ``.cache`` in the run folder."""
@@ -252,6 +259,10 @@ class TrainingConfig:
                 found.append("cycle_interval is larger than the share of a batch")
             if self.outermost_pictures and network.generator == "projected":
                 found.append("outermost_pictures: a projected generator cannot grow")
+            if bool(self.guide) != self.asks_for("guide"):
+                found.append("guide and weights.guide need each other")
+            if self.guided_domains and not self.guide:
+                found.append("guided_domains need a guide")
             if self.asks_for("landmarks") and network.feature_size != POINTS_FEATURE_SIZE:
                 found.append(f"weights.landmarks need feature_size = {POINTS_FEATURE_SIZE}")
         if self.recipe == "distil" and not self.teacher:

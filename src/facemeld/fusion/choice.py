@@ -52,7 +52,8 @@ def open_backend(
         wanted: ``torch``, ``onnx`` (ONNX Runtime), ``openvino``, or ``auto`` for the fastest here
             that can do the rest of what is asked for.
         device: of PyTorch; the runtimes compute on the CPU.
-        precision: of PyTorch: ``fp32``, ``bf16``, or ``auto``, the faster one.
+        precision: ``fp32``; of PyTorch and OpenVINO ``bf16``, too, and of PyTorch ``auto``, the
+            faster one.
         compile: compile PyTorch's networks.
         on_note: is told what ``auto`` measured.
 
@@ -64,7 +65,8 @@ def open_backend(
         raise UserError(
             f"there is no backend '{wanted}'", where="backend", fix=did_you_mean(wanted, BACKENDS)
         )
-    special = [f"precision {precision}"] if precision != "fp32" else []
+    usual = precision == "fp32" or (wanted, precision) == ("openvino", "bf16")
+    special = [] if usual else [f"precision {precision}"]
     special += ["compile"] if compile else []
     special += [f"device {device}"] if str(device) != "cpu" else []
     if wanted in RUNTIMES and special:
@@ -87,13 +89,14 @@ def open_backend(
     # OpenVINO reads ONNX, too.
     own = wanted == "openvino" and has_graphs(folder, "openvino")
     exported = read_exported(folder, "openvino" if own else "onnx")
-    return GraphBackend(read_network_config(folder), exported, wanted)
+    return GraphBackend(read_network_config(folder), exported, wanted, precision)
 
 
 def named_backend(name: str) -> dict[str, str]:
     """Arguments of ``FusionPipeline.from_pretrained`` for what results call ``torch-bf16``, …"""
     backend, _, precision = name.partition("-")
-    return {"backend": backend} | ({"precision": precision} if backend == "torch" else {})
+    asked = backend == "torch" or precision == "bf16"  # else it is that of the graphs
+    return {"backend": backend} | ({"precision": precision} if asked else {})
 
 
 def usable_backends(folder: Path) -> list[str]:

@@ -25,6 +25,7 @@ Arrays = Mapping[str, np.ndarray]
 Run = Callable[[Arrays], list[np.ndarray]]
 """One graph: its inputs by name to its outputs in order."""
 
+F32, BF16 = "f32", "bf16"  # as OpenVINO names them
 _MASK_SIDE = 256  # as networks.landmarks.SIDE
 _PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
 RUNTIMES = tuple(_PACKAGES)
@@ -43,23 +44,29 @@ class GraphBackend:
         config: of the model.
         exported: its graphs.
         runtime: ``onnx``, or ``openvino``, which reads graphs of both formats.
+        precision: ``fp32``: as the graphs are; ``bf16``: OpenVINO computes fp32 graphs in bf16.
 
     Raises:
-        UserError: the runtime is not installed.
+        UserError: the runtime is not installed, or this processor or these graphs have no bf16.
     """
 
     batch = 1
 
-    def __init__(self, config: NetworkConfig, exported: Exported, runtime: str) -> None:
+    def __init__(
+        self, config: NetworkConfig, exported: Exported, runtime: str, precision: str = "fp32"
+    ) -> None:
         if not is_installed(runtime):
             raise UserError(
                 f"the backend {runtime} needs the package {_PACKAGES[runtime]}",
                 where="backend",
                 fix=f"pip install 'facemeld[{runtime}]'",
             )
+        bf16 = precision == "bf16"
+        if bf16:
+            _check_bf16(exported)
         self.config = config
-        self.name = f"{runtime}-{exported.precision}"
-        self._graph = cache(lambda name: load_graph(exported.files[name], runtime))
+        self.name = f"{runtime}-{precision if bf16 else exported.precision}"
+        self._graph = cache(lambda name: load_graph(exported.files[name], runtime, bf16=bf16))
 
     def encode(self, pictures: np.ndarray) -> list[Content]:
         """See ``Backend``."""
@@ -105,17 +112,18 @@ class GraphBackend:
         return self._graph(name)(rows)
 
 
-def load_graph(path: Path, runtime: str) -> Run:
+def load_graph(path: Path, runtime: str, *, bf16: bool = False) -> Run:
     """One graph, ready to run.
 
     Args:
         path: an .onnx file, or for OpenVINO its own .xml.
         runtime: ``onnx`` or ``openvino``.
+        bf16: compute in bf16, which OpenVINO alone can.
 
     Raises:
         UserError: the runtime cannot read it.
     """
-    return {"onnx": _onnx_runtime, "openvino": _openvino}[runtime](path)
+    return _onnx_runtime(path) if runtime == "onnx" else _openvino(path, bf16)
 
 
 def _onnx_runtime(path: Path) -> Run:
@@ -137,7 +145,8 @@ def compile_openvino(model: str | openvino.Model, options: Mapping[str, str]):
 
     if isinstance(model, str):
         model = openvino.Core().read_model(model)
-    use_winograd(model)
+    if options["INFERENCE_PRECISION_HINT"] == F32:  # Winograd's sums lose too much in bf16
+        use_winograd(model)
     # OpenVINO gives the thread that compiles a stack for signals, and frees it with the model,
     # whichever thread that happens in; the next signal would end the process. So a thread of its
     # own compiles.
@@ -145,11 +154,27 @@ def compile_openvino(model: str | openvino.Model, options: Mapping[str, str]):
         return thread.submit(openvino.compile_model, model, "CPU", options).result()
 
 
-def _openvino(path: Path) -> Run:
-    # Else the plug-in computes in bf16 wherever the processor can.
+def _check_bf16(exported: Exported) -> None:
+    """Refuses graphs of int8, and processors whose bf16 OpenVINO would only imitate."""
+    import openvino
+
+    if exported.precision != "fp32":
+        raise UserError(
+            f"its graphs are {exported.precision} and cannot be computed in bf16",
+            where=str(exported.folder),
+            fix="leave the precision out, or export fp32 graphs",
+        )
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise UserError(
+            "this processor has no bf16 for OpenVINO", where="precision", fix="leave that out"
+        )
+
+
+def _openvino(path: Path, bf16: bool) -> Run:
     options = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
+        # without one the plug-in computes in bf16 wherever the processor can
+        "INFERENCE_PRECISION_HINT": BF16 if bf16 else F32,
         "INFERENCE_NUM_THREADS": str(_threads()),
     }
     try:

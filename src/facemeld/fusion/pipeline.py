@@ -109,7 +109,8 @@ class FusionPipeline:
             device: of PyTorch.
             backend: what computes: ``torch``, ``onnx`` or ``openvino`` for a model with graphs (see
                 `facemeld export`), or ``auto``, the fastest on this machine that can do the rest.
-            precision: of PyTorch: ``fp32``, ``bf16``, or ``auto``, the faster one.
+            precision: ``fp32``; of PyTorch and OpenVINO ``bf16``, too, and of PyTorch ``auto``, the
+                faster one.
             compile: compile PyTorch's networks: the first picture takes a minute, others less time.
             weights_dir: folder to look in first for detectors and landmark networks.
             on_note: is told what ``auto`` measured, and of sources whose masks are empty.

@@ -27,6 +27,7 @@ from facemeld.networks.features import FeatureStatistics
 from facemeld.networks.generator import Content
 from facemeld.training import losses
 from facemeld.training.adversary import Numbers, Phase
+from facemeld.training.guide import Guide
 from facemeld.training.landmarks import Landmarks, Wanted
 
 STYLES_MATCHED = 32  # styles a domain in each energy distance
@@ -52,6 +53,7 @@ class LeanRecipe:
         sampler: where the batches come from.
         statistics: N F, feature statistics of every training picture, row by row.
         landmarks: where eyes and nose should lie, if ``weights.landmarks`` is asked for.
+        guide: shows roughly what is wanted, if ``weights.guide`` is asked for.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class LeanRecipe:
         sampler: BatchSampler,
         statistics: Tensor,
         landmarks: Landmarks | None = None,
+        guide: Guide | None = None,
     ) -> None:
         self.config = config
         self.networks = networks
@@ -71,6 +74,7 @@ class LeanRecipe:
         self.statistics = statistics
         self.frozen = frozen
         self.landmarks = landmarks
+        self.guide = guide
         self.projected = networks.style_encoder is frozen
 
     def step(
@@ -114,6 +118,9 @@ class LeanRecipe:
         parts["cycle"] = self._cycle(iteration, batch, fakes, fake_features, source_styles)
         if not batch.from_latents:
             parts |= self._followed(fake_statistics, batch, targets, iteration, weights)
+            if weights.guide:
+                guided = (batch.sources, batch.references, fakes, targets)
+                parts["guide"] = self.guide.loss(*guided)
         if (weights.reconstruction or weights.perceptual) and (
             iteration % RECONSTRUCTION_INTERVAL == 0
         ):

@@ -38,6 +38,7 @@ from facemeld.training.execution import compile_networks, recompute_activations,
 from facemeld.training.fast import FastRecipe
 from facemeld.training.frozen import Known, fit_frozen, frozen_features, known_pictures
 from facemeld.training.guard import StepGuard, not_finite
+from facemeld.training.guide import check_guide, load_guide
 from facemeld.training.landmarks import Landmarks
 from facemeld.training.lean import LeanRecipe
 from facemeld.training.light_scores import LightScores, check_light_scores
@@ -100,6 +101,8 @@ def train(
         find_swin_weights(config.swin_weights)
     if config.init and not checkpoint.any_in(out / "checkpoints"):
         check_start(config)
+    if config.guide:
+        check_guide(config)
     if config.network.skips == "masked":
         check_masks(config, folders, load_masker(weights_dir))
     if config.evaluate_every:
@@ -358,7 +361,8 @@ class _Run:
                 self.reader, known.points, known.entropies, self.labels, len(self.store.pictures)
             )
         recipe = (config, networks, discriminator, self.frozen, self.sampler, known.statistics)
-        return LeanRecipe(*recipe, landmarks)
+        guide = load_guide(config, self.device) if config.guide else None
+        return LeanRecipe(*recipe, landmarks, guide)
 
     def _known_pictures(self) -> Known:
         """What the frozen features say of the training pictures, and what follows from it."""
