@@ -221,14 +221,20 @@ def clock_ours() -> tuple[dict[str, float], dict[str, float]]:
     clocked(pairs, "frechet_distance", fixed)
     clocked(pairs.PairScorer, "_paths", fixed)
     clocked(judges.Judges, "compile", fixed)
-    clocked(run, "CompiledGenerator", fixed)
+    clocked(run, "generator_of", fixed)
     clocked(run, "load_judges", fixed)
     clocked(reals, "DomainClassifier", fixed)
     return fixed, looked
 
 
 def ours(
-    model: str, data: Path, out: Path, outputs: int, weights: Path, only: str | None
+    model: str,
+    data: Path,
+    out: Path,
+    outputs: int,
+    weights: Path,
+    only: str | None,
+    precision: str,
 ) -> tuple[Spent, dict]:
     """Time of our evaluation, and its result."""
     from facemeld.evaluation.plan import make_plan
@@ -237,6 +243,7 @@ def ours(
     os.environ["FACEMELD_HOME"] = str(out.parent / "home")
     began = Moment()
     options = {"outputs": outputs, "only": only, "weights_dir": weights}
+    options["precision"] = precision
     plan = make_plan("starganv2", model, data, **options)
     result = run_plan(plan, out)
     return began.passed(), result
@@ -369,6 +376,9 @@ def main() -> None:
     parser.add_argument("--reals", type=int, default=640, help="real pictures a domain")
     parser.add_argument("--outputs", type=int, default=10)
     parser.add_argument("--only", choices=["distances"], help="the official amount of work")
+    parser.add_argument(
+        "--precision", choices=["fp32", "bf16"], default="fp32", help="of our generator"
+    )
     parser.add_argument("--wanted", type=float, default=5.0, help="the ratio to reach")
     arguments = parser.parse_args()
     if not arguments.peer and (arguments.paper or not arguments.parts):
@@ -388,8 +398,9 @@ def main() -> None:
         subset(arguments.data, data, arguments.count, arguments.reals, arguments.domains)
         write_weights(weights)
         ours_fixed, reals = clock_ours()
-        own, result = ours(model, data, folder / "ours", arguments.outputs, weights, arguments.only)
-        _tell(f"ours, {result['backend']}", own)
+        how = (arguments.outputs, weights, arguments.only, arguments.precision)
+        own, result = ours(model, data, folder / "ours", *how)
+        _tell(f"ours, {result['backend']}, generator in {result['precision']}", own)
         print("ours by part:", result["seconds_by_part"])
         print("ours, what does not grow:", rounded(ours_fixed))
         print("ours, reals:", rounded(reals))

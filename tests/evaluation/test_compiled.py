@@ -5,18 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 import generated_weights as drawn
+import openvino
 import pytest
 import torch
 from drawn_faces import write_faces
 from tiny_models import untrained
 
+from facemeld.errors import UserError
 from facemeld.evaluation import compiled
-from facemeld.evaluation.compiled import ROWS, WORTH, Compiled, CompiledGenerator, backend_for
+from facemeld.evaluation.compiled import (
+    ROWS,
+    WORTH,
+    Compiled,
+    CompiledGenerator,
+    backend_for,
+    generator_of,
+)
 from facemeld.evaluation.distances import frechet_distance
 from facemeld.evaluation.plan import make_plan
 from facemeld.evaluation.run import run_plan
 from facemeld.networks.inception import InceptionFeatures
 
+CAPABILITIES = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 SIDE = 75  # of Inception's pictures here, for speed
 COUNT = 3 * ROWS + 1
 
@@ -62,6 +72,25 @@ def test_pictures_are_those_of_pytorch(style_encoder: str) -> None:
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_pictures_in_bf16_are_near_those_in_fp32(backend: str) -> None:
+    networks = untrained("projected")
+    if backend == "openvino" and "BF16" not in CAPABILITIES:
+        with pytest.raises(UserError, match="no bf16 for OpenVINO"):
+            generator_of(networks, backend, "bf16")
+        return
+    pictures = noise(COUNT, 0, 16).clamp(-1, 1)
+    with torch.inference_mode():
+        style = networks.style_encoder(pictures, torch.arange(COUNT) % 2)
+        made = []
+        for precision in ("fp32", "bf16"):
+            generator = generator_of(networks, backend, precision)
+            made.append(generator.decode(generator.encode(pictures), style, None))
+    assert made[1].dtype == torch.float32
+    off = (made[1] - made[0]).abs().mean() / made[0].std()
+    assert 1e-5 < off < 0.02
+
+
 def test_it_is_chosen_for_much_work_on_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     processor = torch.device("cpu")
     assert backend_for(processor, WORTH) == "openvino"
@@ -93,3 +122,20 @@ def test_an_evaluation_gives_the_same_numbers(
             if isinstance(value, float):
                 within = ROUNDED.get(name, 1e-5)
                 assert other[name] == pytest.approx(value, rel=1e-3, abs=within), name
+
+
+def test_an_evaluation_in_bf16_says_so_and_gives_nearly_the_same_numbers(
+    resnet_model: Path, judges_dir: Path, tmp_path: Path
+) -> None:
+    write_faces(tmp_path / "val", {"cat": 10, "dog": 10}, first=100)
+    write_faces(tmp_path / "train", {"cat": 12, "dog": 12})
+    found = {}
+    for precision in ("fp32", "bf16"):
+        options = {"outputs": 2, "only": "distances", "precision": precision}
+        plan = make_plan("clean", resnet_model, tmp_path, weights_dir=judges_dir, **options)
+        found[precision] = run_plan(plan, tmp_path / precision)
+        assert found[precision]["precision"] == precision
+    one, other = (found[p]["mean"]["reference"] for p in ("fp32", "bf16"))
+    assert one["fid"] != other["fid"] == pytest.approx(one["fid"], rel=0.02)
+    with pytest.raises(UserError, match="there is no precision 'fp8'"):
+        make_plan("clean", resnet_model, tmp_path, weights_dir=judges_dir, precision="fp8")

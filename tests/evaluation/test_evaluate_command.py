@@ -204,6 +204,7 @@ def test_head_pose_is_measured_where_it_can_be_and_else_said_not_to_be(
         ("light", "outputs", "clean or starganv2"),
         ("light", "sources", "clean or starganv2"),
         ("light", "only", "clean or starganv2"),
+        ("light", "precision", "clean or starganv2"),
         ("clean", "fakes", "light"),
         ("starganv2", "fakes", "light"),
     ],
@@ -217,7 +218,7 @@ def test_options_of_another_protocol_are_refused(
     others: str,
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        value = "distances" if option == "only" else "50"
+        value = {"only": "distances", "precision": "bf16"}.get(option, "50")
         main([*command, "--protocol", protocol, f"--{option}", value, "--out", str(tmp_path / "o")])
     assert caught.value.code == 2
     told = capsys.readouterr().err

@@ -337,10 +337,15 @@ def test_parts_of_another_plan_version_or_judge_are_not_gone_on_with(
 ) -> None:
     before = plan.fingerprint
     assert dataclasses.replace(plan, weights_dir=None).fingerprint == plan.fingerprint
-    others = [{"seed": 1}, {"only": "distances"}, {"judges": plan.judges | {"lpips": "0" * 64}}]
+    others = [
+        {"seed": 1},
+        {"only": "distances"},
+        {"precision": "bf16"},
+        {"judges": plan.judges | {"lpips": "0" * 64}},
+    ]
     found = {dataclasses.replace(plan, **other).fingerprint for other in others}
     monkeypatch.setattr(facemeld, "__version__", "0.0.0")
-    assert len(found | {before, plan.fingerprint}) == 5
+    assert len(found | {before, plan.fingerprint}) == 6
 
 
 def test_a_model_folder_without_weights_is_refused(

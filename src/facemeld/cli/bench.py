@@ -134,6 +134,7 @@ def bench_evaluate(
     batch_size: int | None = None,
     backend: Literal["auto", "torch", "openvino"] = "auto",
     only: Literal["distances"] | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
     weights_dir: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -145,6 +146,7 @@ def bench_evaluate(
         batch_size: sources at a time; by default what an evaluation takes here.
         backend: what computes; by default what an evaluation of many pictures takes here.
         only: distances leaves out the scores of fusion.
+        precision: of the generator.
         weights_dir: folder to look in first for published weights.
         json: print as JSON.
     """
@@ -161,6 +163,7 @@ def bench_evaluate(
         batch=batch_size,
         backend=None if backend == "auto" else backend,
         only=only,
+        precision=precision,
         weights_dir=weights_dir,
     )
     parts = found.pop("milliseconds_by_part")

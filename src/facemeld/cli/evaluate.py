@@ -17,6 +17,7 @@ _ONLY = {
     "outputs": ("clean", "starganv2"),
     "sources": ("clean", "starganv2"),
     "only": ("clean", "starganv2"),
+    "precision": ("clean", "starganv2"),
 }
 """Options that not every protocol has."""
 
@@ -33,6 +34,7 @@ def evaluate(
     sources: int | None = None,
     people: list[str] | None = None,
     only: Literal["distances"] | None = None,
+    precision: Literal["fp32", "bf16"] | None = None,
     seed: int = 0,
     weights_dir: Path | None = None,
     json: bool = False,
@@ -51,6 +53,8 @@ def evaluate(
         sources: clean and starganv2: at most so many sources a domain; all if not given.
         people: domains of people, whose head pose is compared; by their names if not given.
         only: clean and starganv2: distances leaves out the scores of fusion, and takes less time.
+        precision: clean and starganv2: of the generator; fp32 if not given. bf16 is faster where
+            the processor or the GPU has it, and changes numbers a little. What judges stays fp32.
         seed: of the choice of pictures and of the latent codes.
         weights_dir: folder to look in first for published weights.
         json: print the result as JSON.

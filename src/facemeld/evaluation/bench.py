@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from facemeld.evaluation.compiled import WORTH, CompiledGenerator, backend_for
+from facemeld.evaluation.compiled import WORTH, backend_for, generator_of
 from facemeld.evaluation.distances import FeatureSet
 from facemeld.evaluation.fusion_scores import DomainClassifier
 from facemeld.evaluation.judges import Judges, load_judges
@@ -35,6 +35,7 @@ def bench(
     weights_dir: str | Path | None = None,
     backend: str | None = None,
     only: str | None = None,
+    precision: str = "fp32",
 ) -> dict[str, object]:
     """One pair of domains of random pictures, both modes, with the published networks.
 
@@ -47,6 +48,7 @@ def bench(
         weights_dir: where to look first for the judging networks.
         backend: ``torch`` or ``openvino``; by default as in an evaluation of many pictures.
         only: ``distances`` leaves out the fusion scores.
+        precision: of the generator, ``fp32`` or ``bf16``.
 
     Returns:
         ``pictures_per_second`` and ``milliseconds_per_picture`` of fakes, ``peak_memory_mb``, and
@@ -59,10 +61,8 @@ def bench(
     # without heads: their share would depend on which domains are people
     judges = load_judges(protocol, device, weights_dir, fusion=only is None)
     backend = backend or backend_for(device, WORTH)
-    generator = None
     if backend == "openvino":
         judges.compile(size)
-        generator = CompiledGenerator(networks)
     random = np.random.default_rng(0)
     shape = (2, sources, size, size, 3)
     pictures = random.integers(0, 256, shape, np.uint8)
@@ -81,7 +81,7 @@ def bench(
         outputs=2,
         seed=0,
         batch=batch,
-        generator=generator,
+        generator=generator_of(networks, backend, precision),
     )
     reals = FeatureSet(random.random((_REALS, judges.inception.size), np.float32))
     names = networks.config.domains[:2]
@@ -102,6 +102,7 @@ def bench(
         "image_size": size,
         "device": str(device),
         "backend": backend,
+        "precision": precision,
         "only": only,
     }
 

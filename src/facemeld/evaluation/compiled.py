@@ -45,13 +45,14 @@ class Compiled:
     Args:
         network: takes tensors, gives a tensor or several.
         example: its inputs, of any number of pictures.
+        precision: ``fp32`` or ``bf16``.
     """
 
-    def __init__(self, network: nn.Module, *example: Tensor) -> None:
+    def __init__(self, network: nn.Module, *example: Tensor, precision: str = "fp32") -> None:
         import openvino
 
         from facemeld.export.onnx import trace
-        from facemeld.fusion.graph_backends import compile_openvino
+        from facemeld.fusion.graph_backends import BF16, F32, compile_openvino
 
         inputs = {f"input{i}": _rows(value, ROWS) for i, value in enumerate(example)}
         with torch.no_grad():
@@ -63,7 +64,7 @@ class Compiled:
         model.reshape({name: list(value.shape) for name, value in inputs.items()})
         threads = torch.get_num_threads()
         options = {
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": BF16 if precision == "bf16" else F32,
             "INFERENCE_NUM_THREADS": str(threads),
             "NUM_STREAMS": str(threads),
         }
@@ -94,17 +95,56 @@ def compiled_layouts(
     return lambda pictures: tuple(run(pictures))
 
 
+def generator_of(networks: Networks, backend: str, precision: str) -> FakesGenerator:
+    """What makes the fakes of an evaluation.
+
+    Args:
+        networks: of the model.
+        backend: see ``backend_for``.
+        precision: ``fp32`` or ``bf16``.
+
+    Raises:
+        UserError: bf16 by OpenVINO on a processor that has none.
+    """
+    if backend == "openvino":
+        return CompiledGenerator(networks, precision)
+    return AutocastGenerator(networks.generator) if precision == "bf16" else networks.generator
+
+
+class AutocastGenerator:
+    """A generator that PyTorch computes in bf16, with pictures in fp32."""
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
+
+    def encode(self, pictures: Tensor) -> Content:
+        """As ``Generator.encode``."""
+        with torch.autocast(pictures.device.type, torch.bfloat16):
+            return self.generator.encode(pictures)
+
+    def decode(self, content: Content, style: Tensor, masks: Tensor | None) -> Tensor:
+        """As ``Generator.decode``."""
+        with torch.autocast(style.device.type, torch.bfloat16):
+            return self.generator.decode(content, style, masks).float()
+
+
 class CompiledGenerator:
     """A generator's two halves. With masks, which few models have, PyTorch decodes."""
 
-    def __init__(self, networks: Networks) -> None:
-        self.generator, side = networks.generator, networks.config.image_size
+    def __init__(self, networks: Networks, precision: str = "fp32") -> None:
+        from facemeld.fusion.graph_backends import check_bf16
+
+        if precision == "bf16":
+            check_bf16()
+        generator, side = networks.generator, networks.config.image_size
+        self._eager = generator_of(networks, "torch", precision)
         pictures = torch.zeros(1, 3, side, side)
         with torch.no_grad():
-            content = self.generator.encode(pictures)
+            content = generator.encode(pictures)
         style = torch.ones(1, networks.config.style_size)
-        self._encode = Compiled(Encoder(self.generator), pictures)
-        self._decode = Compiled(_Decoder(self.generator), style, content.bottleneck, *content.skips)
+        maps = (content.bottleneck, *content.skips)
+        self._encode = Compiled(Encoder(generator), pictures, precision=precision)
+        self._decode = Compiled(_Decoder(generator), style, *maps, precision=precision)
 
     def encode(self, pictures: Tensor) -> Content:
         """As ``Generator.encode``."""
@@ -114,8 +154,11 @@ class CompiledGenerator:
     def decode(self, content: Content, style: Tensor, masks: Tensor | None) -> Tensor:
         """As ``Generator.decode``."""
         if masks is not None:
-            return self.generator.decode(content, style, masks)
+            return self._eager.decode(content, style, masks)
         return self._decode(style, content.bottleneck, *content.skips)
+
+
+FakesGenerator = Generator | CompiledGenerator | AutocastGenerator
 
 
 class _Maps(nn.Module):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facemeld.data.randomness import random_at
-from facemeld.evaluation.compiled import CompiledGenerator
+from facemeld.evaluation.compiled import FakesGenerator
 from facemeld.evaluation.distances import (
     FeatureSet,
     density_and_coverage,
@@ -99,7 +99,7 @@ class PairScorer:
         seed: of latent codes, references and subsets.
         batch: sources at a time.
         masker: of models whose skips are masked.
-        generator: the model's, where OpenVINO runs it.
+        generator: what makes the fakes; the model's own if not given.
         clock: told where the time goes.
         progress: called with the number of fakes done since the last call.
     """
@@ -117,7 +117,7 @@ class PairScorer:
         seed: int,
         batch: int,
         masker: Masker | None = None,
-        generator: CompiledGenerator | None = None,
+        generator: FakesGenerator | None = None,
         clock: Clock | None = None,
         progress: Callable[[int], object] = lambda fakes: None,
     ) -> None:

@@ -20,6 +20,7 @@ from facemeld.images.read import DEFAULT_LIMITS, open_header, read_file, shown
 from facemeld.networks.model_folder import find_model, read_network_config
 
 PROTOCOLS = ("light", "clean", "starganv2")
+PRECISIONS = ("fp32", "bf16")
 OUTPUTS = 10
 """Fakes a source and mode, as in the paper."""
 FEWEST = 2 * NEIGHBOURS
@@ -60,6 +61,8 @@ class Plan:
     """Domains whose head pose and landmarks are compared."""
     only: str | None
     """``distances``: without the fusion scores, which is what the paper's code measures."""
+    precision: str
+    """Of the generator; what judges computes in fp32."""
     weights_dir: Path | None
     hashes: dict[str, str] = field(repr=False)
     """SHA-256 of the model's weights and of the pictures of each set and domain."""
@@ -84,6 +87,7 @@ class Plan:
     def fingerprint(self) -> str:
         """The same for two plans that give the same numbers."""
         parts = [self.protocol, self.domains, self.outputs, self.sources, self.seed, self.only]
+        parts.append(self.precision)
         parts += [self.people, self.hashes, self.judges, FORMAT, facemeld.__version__]
         text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -100,6 +104,7 @@ def make_plan(
     seed: int = 0,
     people: tuple[str, ...] | None = None,
     only: str | None = None,
+    precision: str = "fp32",
     weights_dir: str | Path | None = None,
 ) -> Plan:
     """Checks everything and reads every picture's header.
@@ -114,6 +119,8 @@ def make_plan(
         seed: of latent codes, references and subsets.
         people: domains of people; those with such names if not given.
         only: ``distances`` leaves out the fusion scores.
+        precision: of the generator: ``fp32``, or ``bf16``, which some processors and all recent
+            GPUs compute faster.
         weights_dir: where to look first for the weights of the judging networks.
 
     Raises:
@@ -121,6 +128,12 @@ def make_plan(
             ones, impossible numbers, a missing network.
     """
     _check_numbers(outputs, sources, seed)
+    if precision not in PRECISIONS:
+        raise UserError(
+            f"there is no precision '{precision}'",
+            where="--precision",
+            fix=did_you_mean(precision, PRECISIONS),
+        )
     if only is not None and people is not None:
         raise UserError(
             f"heads are not compared with --only {only}", where="--people", fix="leave out either"
@@ -145,6 +158,7 @@ def make_plan(
         seed,
         people,
         only,
+        precision,
         Path(weights_dir) if weights_dir else None,
         {"model": hash_model(folder)} | hash_pictures(pool, real_folders),
         judges,

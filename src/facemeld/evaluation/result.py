@@ -57,6 +57,7 @@ def result_of(
         "device": _device_name(device),
         "torch": torch.__version__,
         "backend": backend,
+        "precision": plan.precision,
         "ranks": ranks,
         "seconds": round(seconds / ranks, 1),
         "seconds_by_part": {part: round(s, 1) for part, s in sorted(parts.items())},

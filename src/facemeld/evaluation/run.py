@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from facemeld.data.store import PictureStore, load_pictures
-from facemeld.evaluation.compiled import CompiledGenerator, backend_for
+from facemeld.evaluation.compiled import backend_for, generator_of
 from facemeld.evaluation.judges import Judges, load_judges
 from facemeld.evaluation.layouts import layouts_of, rows_of_others
 from facemeld.evaluation.light import DISTANCES, score_of
@@ -101,11 +101,10 @@ class _Evaluation:
             fusion=plan.fusion,
             heads=len(plan.people) > 1,
         )
-        generator = None
-        if self.backend == "openvino":
-            with clock("compiling"):
+        with clock("compiling"):
+            generator = generator_of(self.networks, self.backend, plan.precision)
+            if self.backend == "openvino":
                 judges.compile(self.size)
-                generator = CompiledGenerator(self.networks)
         reals = Reals(
             plan,
             judges,

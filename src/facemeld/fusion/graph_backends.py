@@ -63,7 +63,13 @@ class GraphBackend:
             )
         bf16 = precision == "bf16"
         if bf16:
-            _check_bf16(exported)
+            check_bf16()
+            if exported.precision != "fp32":
+                raise UserError(
+                    f"its graphs are {exported.precision} and cannot be computed in bf16",
+                    where=str(exported.folder),
+                    fix="leave the precision out, or export fp32 graphs",
+                )
         self.config = config
         self.name = f"{runtime}-{precision if bf16 else exported.precision}"
         self._graph = cache(lambda name: load_graph(exported.files[name], runtime, bf16=bf16))
@@ -154,16 +160,10 @@ def compile_openvino(model: str | openvino.Model, options: Mapping[str, str]):
         return thread.submit(openvino.compile_model, model, "CPU", options).result()
 
 
-def _check_bf16(exported: Exported) -> None:
-    """Refuses graphs of int8, and processors whose bf16 OpenVINO would only imitate."""
+def check_bf16() -> None:
+    """Refuses processors whose bf16 OpenVINO would only imitate, with a UserError."""
     import openvino
 
-    if exported.precision != "fp32":
-        raise UserError(
-            f"its graphs are {exported.precision} and cannot be computed in bf16",
-            where=str(exported.folder),
-            fix="leave the precision out, or export fp32 graphs",
-        )
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise UserError(
             "this processor has no bf16 for OpenVINO", where="precision", fix="leave that out"
