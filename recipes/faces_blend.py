@@ -5,7 +5,7 @@
       --data faces/train --out runs/faces
 
 What it does is in ``facemeld.networks.blend`` and ``facemeld.training.matching``. The result is
-stored in half precision.
+stored in half precision, with the second model's discriminator, if it has one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from facemeld.data.sampling import BatchSampler, as_tensor
 from facemeld.data.store import load_pictures
 from facemeld.errors import UserError
 from facemeld.networks.blend import average, move_away
-from facemeld.networks.bundle import load_model, save_model
+from facemeld.networks.bundle import load_model, read_discriminator, save_model
 from facemeld.training.matching import match_latents, styles_of
 
 PICTURES, CODES = 150, 100  # that the mean styles are taken from
@@ -71,7 +71,8 @@ def blend(given: argparse.Namespace) -> None:
         styles = styles_of(networks, BatchSampler(store, sources=1, latent_size=0, seed=0))
         before, after = match_latents(networks, styles, steps=given.match, seed=0)
         print(f"energy distance of codes to pictures: {before:.4f}, then {after:.4f}")
-    save_model(networks, given.out, card=card, half=True)
+    discriminator = read_discriminator(given.after)
+    save_model(networks, given.out, card=card, half=True, discriminator=discriminator)
 
 
 def way(domain: str, other: str, by: str) -> tuple[str, str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,29 @@ def test_everything_is_taken_over_and_heads_by_name(
     discriminator, _ = load(checkpoints(finished)[-1])
     (last,) = [n for n in tuned if n.startswith("discriminator.heads") and "bias" in n][-1:]
     assert torch.equal(tuned[last].unflatten(0, (3, -1))[1], discriminator[last][1:])
+
+
+def test_a_model_folder_brings_its_discriminator_in_half_precision(
+    faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny_config("lean", faces, pictures=16)
+    trained = train(config, tmp_path / "first")
+    kept = load(checkpoints(tmp_path / "first")[-1], part="discriminator")[0]
+    moved = shutil.copytree(trained, tmp_path / "alone")  # no checkpoints beside it
+    first_state(dataclasses.replace(config, init=str(moved)), tmp_path / "second")
+    assert "with its discriminator" in capsys.readouterr().err
+    start = load(checkpoints(tmp_path / "second")[-1], part="discriminator")[0]
+    for name, tensor in kept.items():
+        if not name.endswith(("_u", "_v")):  # the power iteration goes on
+            assert torch.equal(start[name], tensor.half().float()), name
+
+    (moved / "discriminator.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="weights cannot be read"):
+        train(dataclasses.replace(config, init=str(moved)), tmp_path / "third")
+    assert not (tmp_path / "third").exists()
+    (moved / "discriminator.safetensors").unlink()
+    first_state(dataclasses.replace(config, init=str(moved)), tmp_path / "fourth")
+    assert "with a new discriminator" in capsys.readouterr().err
 
 
 def test_a_fine_tuned_run_resumes_without_its_model(

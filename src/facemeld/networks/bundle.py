@@ -2,7 +2,8 @@
 
 A model folder holds ``config.json`` (a NetworkConfig), ``model.safetensors`` (generator, style
 encoder and mapping network), ``README.md`` (the model card), and the licence of the frozen feature
-network if it is inside. No pickle is read or written.
+network if it is inside. ``discriminator.safetensors``, for those who train the model on, may be
+left out. No pickle is read or written.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from facemeld.networks.style_encoder import (
     ResNetStyleEncoder,
     SwinStyleEncoder,
 )
+
+DISCRIMINATOR = "discriminator.safetensors"
 
 
 class Networks(nn.Module):
@@ -145,7 +148,14 @@ class _NoRandomFill(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def save_model(networks: Networks, folder: Path, *, card: str, half: bool = False) -> None:
+def save_model(
+    networks: Networks,
+    folder: Path,
+    *,
+    card: str,
+    half: bool = False,
+    discriminator: nn.Module | dict[str, torch.Tensor] | None = None,
+) -> None:
     """Writes a model folder; each file appears whole or not at all.
 
     Args:
@@ -153,20 +163,43 @@ def save_model(networks: Networks, folder: Path, *, card: str, half: bool = Fals
         folder: created if missing; files of an earlier model in it are replaced.
         card: text of the model card, Markdown.
         half: store the weights in fp16 (loading turns them back into fp32).
+        discriminator: or its weights, stored beside in fp16 for those who train the model on.
     """
     config = {"format": MODEL_FORMAT, "network": to_dict(networks.config)}
-    tensors = {
-        name: tensor.detach().to("cpu", torch.float16 if half else torch.float32).contiguous()
-        for name, tensor in networks.state_dict().items()
-    }
+    tensors = _stored(networks.state_dict(), half)
     texts = {"README.md": card}
     if "projected" in (networks.config.style_encoder, networks.config.generator):
         name = "LICENSE-efficientnet-lite0.txt"
         texts[name] = Path(__file__).with_name(name).read_text(encoding="utf-8")
     texts["config.json"] = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     write_whole(folder / "model.safetensors", lambda partial: save_file(tensors, partial))
+    if discriminator is None:
+        (folder / DISCRIMINATOR).unlink(missing_ok=True)
+    else:
+        weights = discriminator if isinstance(discriminator, dict) else discriminator.state_dict()
+        weights = _stored(weights, half=True)
+        write_whole(folder / DISCRIMINATOR, lambda partial: save_file(weights, partial))
     for name, text in texts.items():
         write_whole(folder / name, lambda partial, text=text: partial.write_text(text, "utf-8"))
+
+
+def _stored(weights: dict[str, torch.Tensor], half: bool) -> dict[str, torch.Tensor]:
+    kind = torch.float16 if half else torch.float32
+    return {name: tensor.detach().to("cpu", kind).contiguous() for name, tensor in weights.items()}
+
+
+def read_discriminator(folder: Path) -> dict[str, torch.Tensor] | None:
+    """Weights of the discriminator that a model folder may hold.
+
+    Raises:
+        UserError: it is damaged, or not the one that the model's configuration describes.
+    """
+    path = folder / DISCRIMINATOR
+    if not path.is_file():
+        return None
+    with without_values():
+        discriminator = build_discriminator(read_network_config(folder))
+    return _read_weights(path, discriminator)
 
 
 def load_model(folder: Path, *, device: str | torch.device = "cpu") -> Networks:
@@ -201,7 +234,7 @@ def check_device(device: str | torch.device) -> None:
         ) from None
 
 
-def _read_weights(path: Path, networks: Networks) -> dict[str, torch.Tensor]:
+def _read_weights(path: Path, networks: nn.Module) -> dict[str, torch.Tensor]:
     expected = {name: tuple(t.shape) for name, t in networks.state_dict().items()}
     try:
         with safe_open(path, framework="pt") as file:

@@ -437,5 +437,11 @@ class _Run:
     def _finish(self, sheet: SampleSheet) -> None:
         """Writes the finished model folder with its card and a sample sheet."""
         model = self.out / "model"
-        save_model(self.ema.average, model, card=training_card(self.config, self.store))
+        small = self.config.network.discriminator == "projected"
+        save_model(
+            self.ema.average,
+            model,
+            card=training_card(self.config, self.store),
+            discriminator=self.discriminator if small else None,
+        )
         sheet.write(self.ema.average, model, name="samples.jpg")

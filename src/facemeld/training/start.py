@@ -13,7 +13,7 @@ from torch import nn
 
 from facemeld.config import TrainingConfig, to_dict
 from facemeld.errors import UserError
-from facemeld.networks.bundle import Networks, load_model
+from facemeld.networks.bundle import Networks, load_model, read_discriminator
 from facemeld.networks.model_folder import find_model, read_network_config
 from facemeld.networks.transfer import grown, take_over
 from facemeld.training import checkpoint
@@ -28,6 +28,7 @@ def check_start(config: TrainingConfig) -> None:
     with torch.device("meta"):
         networks = Networks(config.network)
     _start_networks(config, networks)
+    read_discriminator(find_model(config.init))
 
 
 def start_from_model(
@@ -35,8 +36,8 @@ def start_from_model(
 ) -> bool:
     """Takes over the weights of ``config.init``; heads are matched by the names of the domains.
 
-    A model folder has no discriminator, but where it is still inside its run folder, the newest
-    checkpoint beside it has one.
+    A model folder may hold its discriminator; else, where it is still inside its run folder, the
+    newest checkpoint beside it has one.
 
     Returns:
         Whether the discriminator was taken over, too.
@@ -79,10 +80,12 @@ def _start_networks(config: TrainingConfig, networks: Networks) -> tuple[str, ..
 def _start_discriminator(
     model: Path, discriminator: nn.Module, theirs: tuple[str, ...], mine: tuple[str, ...]
 ) -> bool:
-    found = checkpoint.newest_valid(
-        model.parent / "checkpoints", lambda warning: None, part="discriminator"
-    )
-    return found is not None and not take_over(found[0], discriminator, theirs, mine)
+    weights = read_discriminator(model)
+    if weights is None:
+        beside = model.parent / "checkpoints"
+        found = checkpoint.newest_valid(beside, lambda warning: None, part="discriminator")
+        weights = found and found[0]
+    return weights is not None and not take_over(weights, discriminator, theirs, mine)
 
 
 def _differences(config: TrainingConfig) -> str:
