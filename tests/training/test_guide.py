@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny_models import untrained
-from tiny_runs import log_lines, tiny_config
+from tiny_runs import checkpoints, log_lines, tiny_config
 
 from facemeld.config import LossWeights, TrainingConfig
 from facemeld.errors import UserError
@@ -84,6 +84,26 @@ def test_a_run_comes_nearer_to_its_guide(model: Path, faces: Path, tmp_path: Pat
     train(guided_config(faces, model, pictures=240), tmp_path / "run")
     off = [line["generator/reference/guide"] for line in log_lines(tmp_path / "run")]
     assert sum(off[-5:]) < 0.8 * sum(off[:5])
+
+
+def test_a_run_goes_on_with_its_own_guide_only(model: Path, faces: Path, tmp_path: Path) -> None:
+    config = guided_config(faces, model, pictures=16, checkpoint_every=8)
+    train(config, tmp_path / "run")
+    longer = dataclasses.replace(config, pictures=24)
+    other = untrained("projected")
+    with torch.no_grad():
+        other.generator.to_rgb.bias += 1
+    save_model(other, model, card="")
+    with pytest.raises(UserError, match="the run began with another guide"):
+        train(longer, tmp_path / "run")
+    save_model(untrained("projected"), model, card="")
+    train(longer, tmp_path / "run")
+    assert checkpoints(tmp_path / "run")[-1].name == "pictures-000000000024.safetensors"
+
+    alone = dataclasses.replace(config, guide="", weights=LossWeights())
+    train(alone, tmp_path / "alone")  # a run that began without one may branch off to it
+    first = str(checkpoints(tmp_path / "alone")[0])
+    train(longer, tmp_path / "branch", resume=first)
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,8 @@ def test_a_recipe_reads_the_weights_that_the_table_gives_it(run: _Run) -> None:
     asked = dict.fromkeys(own, 1.0)
     if run.reader is None:  # this run did not ask for the points of faces at its start
         asked |= {"landmarks": 0.0}
+    if run.guide is None:
+        asked |= {"guide": 0.0}
     read, modes = set[str](), set[bool]()
     recipe, weights = run._recipe(discriminator_started=False), Watched(**asked)
     for iteration in range(8):

@@ -151,7 +151,7 @@ def compile_openvino(model: str | openvino.Model, options: Mapping[str, str]):
 
     if isinstance(model, str):
         model = openvino.Core().read_model(model)
-    if options["INFERENCE_PRECISION_HINT"] == F32:  # Winograd's sums lose too much in bf16
+    if options.get("INFERENCE_PRECISION_HINT") != BF16:  # Winograd's sums lose too much in bf16
         use_winograd(model)
     # OpenVINO gives the thread that compiles a stack for signals, and frees it with the model,
     # whichever thread that happens in; the next signal would end the process. So a thread of its
@@ -170,7 +170,7 @@ def check_bf16() -> None:
         )
 
 
-def _openvino(path: Path, bf16: bool) -> Run:
+def _openvino(path: Path, bf16: bool = False) -> Run:
     options = {
         "PERFORMANCE_HINT": "LATENCY",
         # without one the plug-in computes in bf16 wherever the processor can

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from facemeld.config import TrainingConfig
 from facemeld.errors import UserError, did_you_mean
+from facemeld.evaluation.plan import hash_model
 from facemeld.networks.bundle import Networks, load_model
 from facemeld.networks.model_folder import find_model, read_network_config
 
@@ -52,16 +53,35 @@ class Guide:
         networks: the guide's; nothing of them learns.
         domains: those of the run, in its order.
         guided: those of them that the guide shows; all that it knows if empty.
+        sha256: of its weights.
     """
 
     def __init__(
-        self, networks: Networks, domains: tuple[str, ...], guided: tuple[str, ...] = ()
+        self,
+        networks: Networks,
+        domains: tuple[str, ...],
+        guided: tuple[str, ...] = (),
+        sha256: str = "",
     ) -> None:
+        self.sha256 = sha256
         self.networks = networks.eval().requires_grad_(False)
         theirs = networks.config.domains
         wanted = guided or theirs
         # of each domain of the run, its number in the guide, or -1
         self.number = torch.tensor([theirs.index(d) if d in wanted else -1 for d in domains])
+
+    def check_same(self, sha256: str | None) -> None:
+        """Raises a UserError if an earlier session of the run had other weights to go by.
+
+        Args:
+            sha256: what that session knew; None if it had no guide, as before a branch.
+        """
+        if sha256 not in (None, self.sha256):
+            raise UserError(
+                "the run began with another guide",
+                where="guide",
+                fix="name that one, or train into another folder",
+            )
 
     def loss(self, sources: Tensor, references: Tensor, fakes: Tensor, targets: Tensor) -> Tensor:
         """L1 between fakes and the guide's results at the guide's size, 0 for unguided ones.
@@ -93,6 +113,7 @@ class Guide:
 
 def load_guide(config: TrainingConfig, device: torch.device) -> Guide:
     """The guide that a run names."""
-    networks = load_model(find_model(config.guide), device=device)
-    networks.to(memory_format=torch.channels_last)
-    return Guide(networks, config.network.domains, config.guided_domains)
+    folder = find_model(config.guide)
+    networks = load_model(folder, device=device).to(memory_format=torch.channels_last)
+    domains = (config.network.domains, config.guided_domains)
+    return Guide(networks, *domains, sha256=hash_model(folder))

@@ -181,6 +181,7 @@ class _Run:
         self.teacher: Teacher | None = None
         if config.recipe == "distil":
             self.teacher = take_teacher(config, self.networks, self.device)
+        self.guide = load_guide(config, self.device) if config.guide else None
         self.frozen: FeatureStatistics | None = None
         if features is not None or self.teacher is not None:
             self.frozen = frozen_features(self.networks, features, self.device)
@@ -361,8 +362,7 @@ class _Run:
                 self.reader, known.points, known.entropies, self.labels, len(self.store.pictures)
             )
         recipe = (config, networks, discriminator, self.frozen, self.sampler, known.statistics)
-        guide = load_guide(config, self.device) if config.guide else None
-        return LeanRecipe(*recipe, landmarks, guide)
+        return LeanRecipe(*recipe, landmarks, self.guide)
 
     def _known_pictures(self) -> Known:
         """What the frozen features say of the training pictures, and what follows from it."""
@@ -388,6 +388,8 @@ class _Run:
         facts["guard"] = self.guard.facts()
         if self.teacher is not None:
             facts["teacher"] = self.teacher.sha256
+        if self.guide is not None:
+            facts["guide"] = self.guide.sha256
         checkpoint.save(
             self.out / "checkpoints",
             checkpoint.flatten(self.parts),
@@ -406,6 +408,8 @@ class _Run:
             raise UserError("the checkpoint is of another batch size", where=str(path))
         if self.teacher is not None:
             self.teacher.check_same(facts.get("teacher"))
+        if self.guide is not None:
+            self.guide.check_same(facts.get("guide"))
         if resume != "auto":
             team.from_leader(lambda: checkpoint.branch_off(folder, path, self._say))
         self.iteration = facts["iteration"]

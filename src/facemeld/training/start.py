@@ -36,8 +36,8 @@ def start_from_model(
 ) -> bool:
     """Takes over the weights of ``config.init``; heads are matched by the names of the domains.
 
-    A model folder may hold its discriminator; else, where it is still inside its run folder, the
-    newest checkpoint beside it has one.
+    Where a model folder is still inside its run folder, the newest checkpoint beside it has the
+    discriminator in full precision; else the folder itself may hold one.
 
     Returns:
         Whether the discriminator was taken over, too.
@@ -80,11 +80,9 @@ def _start_networks(config: TrainingConfig, networks: Networks) -> tuple[str, ..
 def _start_discriminator(
     model: Path, discriminator: nn.Module, theirs: tuple[str, ...], mine: tuple[str, ...]
 ) -> bool:
-    weights = read_discriminator(model)
-    if weights is None:
-        beside = model.parent / "checkpoints"
-        found = checkpoint.newest_valid(beside, lambda warning: None, part="discriminator")
-        weights = found and found[0]
+    beside = model.parent / "checkpoints"
+    found = checkpoint.newest_valid(beside, lambda warning: None, part="discriminator")
+    weights = found[0] if found else read_discriminator(model)
     return weights is not None and not take_over(weights, discriminator, theirs, mine)
 
 
