@@ -61,6 +61,7 @@ def bench(
     # without heads: their share would depend on which domains are people
     judges = load_judges(protocol, device, weights_dir, fusion=only is None)
     backend = backend or backend_for(device, WORTH)
+    generator = generator_of(networks, backend, precision)
     if backend == "openvino":
         judges.compile(size)
     random = np.random.default_rng(0)
@@ -81,7 +82,7 @@ def bench(
         outputs=2,
         seed=0,
         batch=batch,
-        generator=generator_of(networks, backend, precision),
+        generator=generator,
     )
     reals = FeatureSet(random.random((_REALS, judges.inception.size), np.float32))
     names = networks.config.domains[:2]
