@@ -429,8 +429,9 @@ def test_what_a_runtime_cannot_do_is_refused(
 
 
 def test_onnx_runtime_has_no_bf16_and_int8_graphs_have_none(exported: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the backend onnx has no precision bf16"):
+    with pytest.raises(UserError, match="the backend onnx has no precision bf16") as caught:
         FusionPipeline.from_pretrained(exported, backend="onnx", precision="bf16")
+    assert "take the backend torch or openvino" in caught.value.fix
     shutil.copytree(exported, tmp_path / "int8")
     manifest = tmp_path / "int8" / "onnx.json"
     manifest.write_text(manifest.read_text().replace('"fp32"', '"int8"'))

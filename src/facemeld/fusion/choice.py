@@ -70,10 +70,11 @@ def open_backend(
     special += ["compile"] if compile else []
     special += [f"device {device}"] if str(device) != "cpu" else []
     if wanted in RUNTIMES and special:
+        others = "torch or openvino" if special == ["precision bf16"] else "torch"
         raise UserError(
             f"the backend {wanted} has no {' and no '.join(special)}",
             where="backend",
-            fix="take the backend torch, or leave that out",
+            fix=f"take the backend {others}, or leave that out",
         )
     if wanted == "auto":
         wanted = "torch" if special else fastest_backend(folder, on_note=on_note)
