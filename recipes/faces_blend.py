@@ -5,7 +5,8 @@
       --data faces/train --out runs/faces
 
 What it does is in ``facemeld.networks.blend`` and ``facemeld.training.matching``. The result is
-stored in half precision, with the second model's discriminator, if it has one.
+stored in half precision, with the average of the discriminators, or the second model's where they
+cannot be averaged, if it has one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from facemeld.data.sampling import BatchSampler, as_tensor
 from facemeld.data.store import load_pictures
 from facemeld.errors import UserError
 from facemeld.networks.blend import average, move_away
-from facemeld.networks.bundle import load_model, read_discriminator, save_model
+from facemeld.networks.bundle import Networks, load_model, read_discriminator, save_model
+from facemeld.networks.model_folder import read_network_config
 from facemeld.training.matching import match_latents, styles_of
 
 PICTURES, CODES = 150, 100  # that the mean styles are taken from
@@ -30,7 +32,9 @@ PICTURES, CODES = 150, 100  # that the mean styles are taken from
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--before", type=Path, required=True, help="model folder")
-    parser.add_argument("--after", type=Path, required=True, help="trained on from the first")
+    parser.add_argument(
+        "--after", type=Path, required=True, help="trained on from the first, or both from a third"
+    )
     parser.add_argument("--share", type=float, required=True, help="of the second, 0 to 1")
     parser.add_argument(
         "--move",
@@ -41,7 +45,7 @@ def main() -> None:
         help="move a domain's styles away from another's, by so many times their distance",
     )
     parser.add_argument("--match", type=int, default=0, help="steps that match codes to styles")
-    parser.add_argument("--data", type=Path, required=True, help="training pictures")
+    parser.add_argument("--data", type=Path, help="training pictures, to move or match")
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     try:
         blend(parser.parse_args())
@@ -58,21 +62,40 @@ def blend(given: argparse.Namespace) -> None:
     if given.out.exists():
         raise UserError("there is something already", where=str(given.out), fix="name a new folder")
     moves = [way(*move) for move in given.move]
+    if (moves or given.match) and given.data is None:
+        raise UserError("--move and --match need the training pictures", fix="give --data, too")
     card = f"# {given.out.name}: {given.share} of {given.after}, the rest of {given.before}\n"
     networks = average(load_model(given.before), load_model(given.after), given.share)
     networks = networks.half().float()  # as it will be stored
+    if moves or given.match:
+        finish(networks, given.data, moves, given.match)
+    adversary = discriminator(given.before, given.after, given.share)
+    save_model(networks, given.out, card=card, half=True, discriminator=adversary)
+
+
+def finish(networks: Networks, data: Path, moves: list[tuple[str, str, float]], steps: int) -> None:
+    """Moves domains, then matches codes to the styles of the pictures."""
     config = networks.config
-    store = load_pictures(scan_domains(given.data, only=config.domains), config.image_size)
+    store = load_pictures(scan_domains(data, only=config.domains), config.image_size)
     some = {n: as_tensor(p[:PICTURES], "cpu") for n, p in zip(store.domains, store.pictures)}
     latents = torch.randn((CODES, config.latent_size), generator=torch.Generator().manual_seed(0))
     for domain, other, by in moves:
         move_away(networks, some, latents, domain=domain, other=other, by=by)
-    if given.match:
+    if steps:
         styles = styles_of(networks, BatchSampler(store, sources=1, latent_size=0, seed=0))
-        before, after = match_latents(networks, styles, steps=given.match, seed=0)
+        before, after = match_latents(networks, styles, steps=steps, seed=0)
         print(f"energy distance of codes to pictures: {before:.4f}, then {after:.4f}")
-    discriminator = read_discriminator(given.after)
-    save_model(networks, given.out, card=card, half=True, discriminator=discriminator)
+
+
+def discriminator(before: Path, after: Path, share: float) -> dict[str, torch.Tensor] | None:
+    """Weights of the average of both models', if they are the same network for the same domains."""
+    theirs, mine = read_discriminator(before), read_discriminator(after)
+    domains = [read_network_config(model).domains for model in (before, after)]
+    if theirs is None or mine is None or domains[0] != domains[1]:
+        return mine
+    if {n: w.shape for n, w in theirs.items()} != {n: w.shape for n, w in mine.items()}:
+        return mine
+    return {name: torch.lerp(theirs[name].float(), mine[name].float(), share) for name in mine}
 
 
 def way(domain: str, other: str, by: str) -> tuple[str, str, float]:

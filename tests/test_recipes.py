@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from facemeld.config import TrainingConfig, from_dict, preset, presets, read_toml
+from facemeld.networks.bundle import build_discriminator, load_model, save_model
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 
@@ -32,7 +34,11 @@ def test_a_recipe_is_valid_and_says_what_it_cost(path: Path) -> None:
 def blended(model: Path, data: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """What the script that made the bundled model does with a model and itself."""
     given = ["--before", model, "--after", model, "--share", 0.5, "--data", data, "--out", out]
-    command = [sys.executable, RECIPES[0].parent / "faces_blend.py", *given, *options]
+    return run_blend(*given, *options)
+
+
+def run_blend(*options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, RECIPES[0].parent / "faces_blend.py", *options]
     return subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
 
 
@@ -45,6 +51,29 @@ def test_faces_are_blended(projected_model: Path, faces: Path, tmp_path: Path) -
     changed = {n for n, v in after.items() if abs(v - before[n].astype(v.dtype)).max() > 1e-3}
     assert "style_encoder.heads.bias" in changed
     assert not any(name.startswith("generator.") for name in changed)
+
+
+def test_moves_and_matching_need_pictures(projected_model: Path, tmp_path: Path) -> None:
+    given = ["--before", projected_model, "--after", projected_model, "--share", "0.5"]
+    done = run_blend(*given, "--out", tmp_path / "out", "--match", "2")
+    assert done.returncode == 1 and "--match need the training pictures" in done.stderr
+
+
+def test_discriminators_are_averaged_where_both_models_have_one(
+    projected_model: Path, tmp_path: Path
+) -> None:
+    networks = load_model(projected_model)
+    weights = build_discriminator(networks.config).state_dict()
+    for name, factor in (("before", 0), ("after", 2)):
+        scaled = {n: w * factor for n, w in weights.items()}
+        save_model(networks, tmp_path / name, card="", discriminator=scaled)
+    for before, expected in ((tmp_path / "before", 0.5), (projected_model, 2)):
+        out = tmp_path / f"out-{expected}"
+        given = ["--before", before, "--after", tmp_path / "after", "--share", "0.25"]
+        done = run_blend(*given, "--out", out)
+        assert done.returncode == 0, done.stderr
+        for name, found in load_file(out / "discriminator.safetensors").items():
+            np.testing.assert_allclose(found, expected * weights[name].numpy(), atol=2e-3)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from facemeld.networks.bundle import Networks
 from facemeld.networks.style_encoder import ProjectedStyleEncoder
 from facemeld.networks.transfer import take_over
 
+RELATED = "take a model and one that was trained on from it, or two that were from a third"
+
 
 def average(before: Networks, after: Networks, share: float) -> Networks:
     """Changes ``after`` to the average of both (Wortsman et al. 2022, "Model soups").
@@ -20,7 +22,8 @@ def average(before: Networks, after: Networks, share: float) -> Networks:
     there, one that only ``before`` knows is left out.
 
     Args:
-        before, after: one trained on from the other; else the average is of nothing.
+        before, after: one trained on from the other, or both from a third; else the average is of
+            nothing.
         share: of ``after``, 0 to 1.
 
     Raises:
@@ -31,7 +34,7 @@ def average(before: Networks, after: Networks, share: float) -> Networks:
     if not set(before.config.domains) & set(after.config.domains):
         raise UserError(
             "the models have no domain in common",
-            fix="take a model, and one that was trained on from it",
+            fix=RELATED,
         )
     start = copy.deepcopy(after)
     for name, part in before.named_children():
@@ -39,7 +42,7 @@ def average(before: Networks, after: Networks, share: float) -> Networks:
         if problem := take_over(part.state_dict(), getattr(start, name), *domains):
             raise UserError(
                 f"only models of the same networks can be averaged: {name}: {problem}",
-                fix="take a model, and one that was trained on from it",
+                fix=RELATED,
             )
     weights = start.state_dict()
     for name, value in after.state_dict().items():
