@@ -171,8 +171,9 @@ def test_the_generator_loss(recipe: LeanRecipe, mode: str, iteration: int) -> No
         for fake, own_row, target in zip(fake_statistics, batch.reference_rows, targets):
             compared = [own_row, *(row for row in rows[target] if row != own_row)]
             others = encoder.standardise(recipe.statistics[torch.stack(compared)])
-            gaps = (encoder.standardise(fake[None]) - others).abs().mean(dim=1)
-            logits.append((-gaps / 0.05).log_softmax(dim=0)[0])
+            gaps = (encoder.standardise(fake[None]) - others).abs()
+            for level in gaps.split((48, 80, 224, 640, 6), dim=1):  # four maps and the colours
+                logits.append((-level.mean(dim=1) / 0.05).log_softmax(dim=0)[0])
         expected["likeness"] = -torch.stack(logits).mean()
         shown = recipe.guide.networks
         looks = shown.style_encoder(batch.references, targets)

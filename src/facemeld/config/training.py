@@ -38,8 +38,8 @@ class LossWeights:
     """Feature statistics against the reference's, L1 (lean); frozen feature maps against those of
     the teacher's picture, L1 (distil)."""
     likeness: float = 0.0
-    """Feature statistics nearer to the own reference's than to those of others of its domain,
-    InfoNCE (lean)."""
+    """Feature statistics nearer to the own reference's than to those of others of its domain, at
+    every level of the features, InfoNCE (lean)."""
     pixels: float = 0.0
     """Picture against the teacher's, L1 (distil)."""
     content: float = 0.0

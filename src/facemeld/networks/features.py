@@ -129,9 +129,10 @@ class FeatureStatistics(nn.Module):
     def __init__(self, *, feature_size: int = 128) -> None:
         super().__init__()
         self.features = EfficientNetLite0(input_size=feature_size)
-        size = 2 * (sum(self.features.channels) + 3)
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("deviation", torch.ones(size))
+        self.levels = [2 * channels for channels in (*self.features.channels, 3)]
+        """How many of the F statistics are of each map, finest first, and of the colours."""
+        self.register_buffer("mean", torch.zeros(sum(self.levels)))
+        self.register_buffer("deviation", torch.ones(sum(self.levels)))
 
     @staticmethod
     def statistics(features: list[Tensor], pictures: Tensor) -> Tensor:

@@ -212,12 +212,16 @@ class LeanRecipe:
             rows = [self.sampler.rows_of_domain(k, random, LIKENESS_RIVALS) for k in domains]
             rows = torch.stack(rows)[targets.cpu()]  # B R
             others = standardise(self.statistics[rows].to(found.device))
-            distances = (found[:, None] - others).abs().mean(dim=2)
+            own, rivals = self._apart(found, wanted), self._apart(found[:, None], others)
             same = (rows == batch.reference_rows[:, None]).to(found.device)
-            distances = distances.masked_fill(same, torch.inf)
-            own = (found - wanted).abs().mean(dim=1)
-            parts["likeness"] = losses.likeness(own, distances, LIKENESS_TEMPERATURE)
+            rivals = rivals.masked_fill(same[..., None], torch.inf)
+            parts["likeness"] = losses.likeness(own, rivals, LIKENESS_TEMPERATURE)
         return parts
+
+    def _apart(self, a: Tensor, b: Tensor) -> Tensor:
+        """Mean distances of standardised statistics, level by level. ... F and ... F -> ... L"""
+        gaps = (a - b).abs().split(self.frozen.levels, dim=-1)
+        return torch.stack([level.mean(dim=-1) for level in gaps], dim=-1)
 
     def _looks(
         self,

@@ -62,8 +62,8 @@ def likeness(own: Tensor, rivals: Tensor, temperature: float) -> Tensor:
     """-log softmax(-d / t) of the own reference among rivals: InfoNCE (van den Oord et al. 2018).
 
     Args:
-        own: B, distances to the own references.
-        rivals: B R, to other ones.
+        own: B L, distances to the own references at each level.
+        rivals: B R L, to other ones.
         temperature: t.
     """
     logits = -torch.cat([own[:, None], rivals], dim=1) / temperature
