@@ -32,10 +32,7 @@ def average(before: Networks, after: Networks, share: float) -> Networks:
     if not 0 <= share <= 1:
         raise UserError(f"a share is between 0 and 1, not {share}")
     if not set(before.config.domains) & set(after.config.domains):
-        raise UserError(
-            "the models have no domain in common",
-            fix=RELATED,
-        )
+        raise UserError("the models have no domain in common", fix=RELATED)
     start = copy.deepcopy(after)
     for name, part in before.named_children():
         domains = before.config.domains, after.config.domains
