@@ -22,8 +22,15 @@ from facemeld.data.sampling import BatchSampler, as_tensor
 from facemeld.data.store import load_pictures
 from facemeld.errors import UserError
 from facemeld.networks.blend import average, move_away
-from facemeld.networks.bundle import Networks, load_model, read_discriminator, save_model
+from facemeld.networks.bundle import (
+    Networks,
+    build_discriminator,
+    load_model,
+    read_discriminator,
+    save_model,
+)
 from facemeld.networks.model_folder import read_network_config
+from facemeld.networks.transfer import take_over
 from facemeld.training.matching import match_latents, styles_of
 
 PICTURES, CODES = 150, 100  # that the mean styles are taken from
@@ -88,14 +95,16 @@ def finish(networks: Networks, data: Path, moves: list[tuple[str, str, float]], 
 
 
 def discriminator(before: Path, after: Path, share: float) -> dict[str, torch.Tensor] | None:
-    """Weights of the average of both models', if they are the same network for the same domains."""
+    """Weights of the average of both models', if both have one and it is the same network."""
     theirs, mine = read_discriminator(before), read_discriminator(after)
-    domains = [read_network_config(model).domains for model in (before, after)]
-    if theirs is None or mine is None or domains[0] != domains[1]:
+    if theirs is None or mine is None:
         return mine
-    if {n: w.shape for n, w in theirs.items()} != {n: w.shape for n, w in mine.items()}:
+    config = read_network_config(after)
+    start = build_discriminator(config)
+    start.load_state_dict(mine)  # what the first model does not know stays as it is here
+    if take_over(theirs, start, read_network_config(before).domains, config.domains):
         return mine
-    return {name: torch.lerp(theirs[name].float(), mine[name].float(), share) for name in mine}
+    return {n: torch.lerp(w, mine[n].float(), share) for n, w in start.state_dict().items()}
 
 
 def way(domain: str, other: str, by: str) -> tuple[str, str, float]:

@@ -65,19 +65,16 @@ def open_backend(
         raise UserError(
             f"there is no backend '{wanted}'", where="backend", fix=did_you_mean(wanted, BACKENDS)
         )
-    usual = precision == "fp32" or (wanted, precision) == ("openvino", "bf16")
-    special = [] if usual else [f"precision {precision}"]
-    special += ["compile"] if compile else []
-    special += [f"device {device}"] if str(device) != "cpu" else []
-    if wanted in RUNTIMES and special:
-        others = "torch or openvino" if special == ["precision bf16"] else "torch"
+    lacking = {b: _lacking(b, device, precision, compile) for b in ("auto", *RUNTIMES)}
+    if wanted in RUNTIMES and lacking[wanted]:
+        able = ["torch", *(r for r in RUNTIMES if not lacking[r])]
         raise UserError(
-            f"the backend {wanted} has no {' and no '.join(special)}",
+            f"the backend {wanted} has no {' and no '.join(lacking[wanted])}",
             where="backend",
-            fix=f"take the backend {others}, or leave that out",
+            fix=f"take the backend {' or '.join(able)}, or leave that out",
         )
     if wanted == "auto":
-        wanted = "torch" if special else fastest_backend(folder, on_note=on_note)
+        wanted = "torch" if lacking["auto"] else fastest_backend(folder, on_note=on_note)
     if wanted == "torch":
         import torch
 
@@ -91,6 +88,14 @@ def open_backend(
     own = wanted == "openvino" and has_graphs(folder, "openvino")
     exported = read_exported(folder, "openvino" if own else "onnx")
     return GraphBackend(read_network_config(folder), exported, wanted, precision)
+
+
+def _lacking(backend: str, device: str | torch.device, precision: str, compile: bool) -> list[str]:
+    """What a runtime, or each of them (``auto``), cannot do of what is asked for, in words."""
+    known = ("fp32", "bf16") if backend == "openvino" else ("fp32",)
+    lacking = [] if precision in known else [f"precision {precision}"]
+    lacking += ["compile"] if compile else []
+    return lacking + ([f"device {device}"] if str(device) != "cpu" else [])
 
 
 def named_backend(name: str) -> dict[str, str]:
