@@ -38,7 +38,11 @@ def blended(model: Path, data: Path, out: Path, *options: str) -> subprocess.Com
 
 
 def run_blend(*options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, RECIPES[0].parent / "faces_blend.py", *options]
+    return run_script("faces_blend.py", *options)
+
+
+def run_script(name: str, *options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, RECIPES[0].parent / name, *options]
     return subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
 
 
@@ -89,3 +93,19 @@ def test_what_cannot_be_blended_is_told(
     done = blended(projected_model, faces, tmp_path / "out", "--move", *move)
     assert done.returncode == 1 and told in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_faces_get_wider_styles_and_keep_their_discriminator(
+    projected_model: Path, faces: Path, tmp_path: Path
+) -> None:
+    networks, model, out = load_model(projected_model), tmp_path / "model", tmp_path / "out"
+    weights = build_discriminator(networks.config).state_dict()
+    save_model(networks, model, card="", discriminator=weights)
+    given = ["--model", model, "--entries", "2", "--fit", "3", "--match", "2", "--data", faces]
+    done = run_script("faces_widen.py", *given, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "of the new entries" in done.stdout and "energy distance" in done.stdout
+    assert load_model(out).config.style_size == networks.config.style_size + 2
+    assert (out / "discriminator.safetensors").is_file()
+    again = run_script("faces_widen.py", *given, "--out", out)
+    assert again.returncode == 1 and "something already" in again.stderr
