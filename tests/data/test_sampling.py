@@ -121,6 +121,18 @@ def test_domains_are_balanced_whatever_their_sizes(store: PictureStore) -> None:
     assert len(rows.unique()) == sum(COUNTS)
 
 
+def test_favoured_domains_are_targets_more_often_and_no_more_often_sources(
+    store: PictureStore,
+) -> None:
+    batches = [sampler(store, favoured=[2, 0, 2]).batch(step) for step in range(250)]
+    for drawn, expected in (
+        (torch.cat([b.targets for b in batches]), (2 / 6, 1 / 6, 3 / 6)),
+        (torch.cat([b.source_domains for b in batches]), (1 / 3, 1 / 3, 1 / 3)),
+    ):
+        shares = torch.bincount(drawn, minlength=3) / len(drawn)
+        assert (shares - torch.tensor(expected)).abs().max() < 0.045
+
+
 def test_styles_come_from_references_as_often_as_asked(store: PictureStore) -> None:
     for share, low, high in ((0.0, 400, 400), (0.6, 110, 210), (1.0, 0, 0)):
         sampled = sampler(store, sources=1, reference_share=share)

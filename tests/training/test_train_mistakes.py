@@ -57,6 +57,13 @@ def test_without_a_data_folder_nothing_is_scanned(tmp_path: Path) -> None:
         train(tiny_config("lean"), tmp_path / "run")
 
 
+def test_unknown_favoured_targets_are_told(faces: Path, tmp_path: Path) -> None:
+    config = tiny_config("lean", faces, favoured_targets=("dog", "dgo"))
+    with pytest.raises(UserError, match="no domain named 'dgo'") as caught:
+        train(config, tmp_path / "run")
+    assert "did you mean 'dog'" in caught.value.fix and not (tmp_path / "run").exists()
+
+
 def test_one_domain_is_too_few(tmp_path: Path) -> None:
     data = write_faces(tmp_path / "data", {"cat": 2})
     with pytest.raises(UserError, match="at least 2 domains"):

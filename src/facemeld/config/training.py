@@ -69,6 +69,8 @@ class TrainingConfig:
     """Folder with a subfolder of pictures for each domain."""
     domains: tuple[str, ...] = ()
     """Subfolders of ``data`` to train on; all of them if empty. A student's are its teacher's."""
+    favoured_targets: tuple[str, ...] = ()
+    """Domains that are targets more often: each time that one is named here counts as once more."""
     init: str = ""
     """Model to start from: a bundled name or a model folder; heads are matched by domain name. One
     for pictures of half the size will do, if all widths but the finest are its own."""

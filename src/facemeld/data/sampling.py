@@ -1,13 +1,14 @@
 """What each training step sees: a pure function of (seed, step), never of ambient state.
 
-Domains are balanced: every picture's domain is drawn evenly, then a picture of it. Reference
-pairs are drawn anew at each step. Any rank of a distributed job computes its own rows of the same
-global batch.
+Domains are balanced, whatever their sizes: every picture's domain is drawn evenly, unless some are
+favoured as targets, then a picture of it. Reference pairs are drawn anew at each step. Any rank of
+a distributed job computes its own rows of the same global batch.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +70,7 @@ class BatchSampler:
         seed: the run's seed.
         crop_probability: share of pictures cropped at random (scale 0.8 to 1, ratio 0.9 to 1.1).
         reference_share: share of steps that take styles from references.
+        favoured: domains, each once for every time that it is a target more often.
         rank, ranks: this process and their number; ``sources`` is a multiple of ``ranks``.
         device: where the tensors go.
     """
@@ -82,6 +84,7 @@ class BatchSampler:
         seed: int,
         crop_probability: float = 0.0,
         reference_share: float = 1.0,
+        favoured: Sequence[int] = (),
         rank: int = 0,
         ranks: int = 1,
         device: torch.device | str = "cpu",
@@ -93,6 +96,7 @@ class BatchSampler:
         self.seed = seed
         self.crop_probability = crop_probability
         self.reference_share = reference_share
+        self.target_choices = np.array([*range(len(store.pictures)), *favoured])
         self.mine = slice(rank * sources // ranks, (rank + 1) * sources // ranks)
         self.device = device
         self.counts = np.array([len(p) for p in store.pictures])
@@ -103,7 +107,7 @@ class BatchSampler:
         random = random_at(self.seed, step, BATCH)
         n, domains = self.sources, len(self.counts)
         source_domains = random.integers(domains, size=n)
-        targets = random.integers(domains, size=n)
+        targets = self.target_choices[random.integers(len(self.target_choices), size=n)]
         # n 3: a source and its two references
         kinds = np.stack([source_domains, targets, targets], axis=1)
         picks = random.integers(self.counts[kinds])

@@ -166,6 +166,7 @@ class _Run:
             seed=config.seed,
             crop_probability=config.crop_probability,
             reference_share=config.reference_share,
+            favoured=[self.store.domains.index(name) for name in config.favoured_targets],
             rank=team.rank,
             ranks=team.size,
             device=self.device,

@@ -10,7 +10,7 @@ from facemeld.data.catalogue import find_weights
 from facemeld.data.folders import DomainFolders, scan_domains
 from facemeld.data.sampling import as_tensor
 from facemeld.data.store import load_pictures
-from facemeld.errors import UserError
+from facemeld.errors import UserError, did_you_mean
 from facemeld.fusion.skip_masks import Masker
 from facemeld.training.distil import teacher_folders
 from facemeld.training.processes import best_size, cores, device_of, torchrun_size
@@ -23,11 +23,17 @@ def training_folders(config: TrainingConfig) -> DomainFolders:
     """The pictures of the run's domains; a student's are its teacher's.
 
     Raises:
-        UserError: unusable folders, or a teacher that does not fit.
+        UserError: unusable folders, a teacher that does not fit, or favoured domains that are none.
     """
     if config.recipe == "distil":
-        return teacher_folders(config)
-    return scan_domains(config.data, only=config.domains)
+        folders = teacher_folders(config)
+    else:
+        folders = scan_domains(config.data, only=config.domains)
+    for name in config.favoured_targets:
+        if name not in folders.domains:
+            told = did_you_mean(name, folders.domains)
+            raise UserError(f"no domain named '{name}'", where="favoured_targets", fix=told)
+    return folders
 
 
 def check_masks(config: TrainingConfig, folders: DomainFolders, masker: Masker) -> None:
