@@ -54,7 +54,7 @@ def test_the_generator_paints_as_before_whatever_the_new_entries_are(
 def test_old_entries_stay_and_new_ones_are_whitened_components(
     networks: Networks, sampler: BatchSampler
 ) -> None:
-    wide, missed = with_wider_styles(networks, sampler, entries=3, steps=600, seed=0)
+    wide, missed = with_wider_styles(networks, sampler, entries=3, steps=300, seed=0)
     rows, labels = statistics(networks, sampler)
     before, after = networks.style_encoder.unscaled(rows), wide.style_encoder.unscaled(rows)
     scale = before[torch.arange(len(rows)), labels].square().mean().sqrt()
