@@ -46,7 +46,7 @@ def start_studio(folder: Path, *options: str) -> Studio:
     return Studio(address, process, folder)
 
 
-def end_studio(studio: Studio) -> None:
-    """Ctrl-C, as people end it."""
-    studio.process.send_signal(signal.SIGINT)
-    studio.process.wait(120)
+def end_studio(studio: Studio, by: signal.Signals = signal.SIGINT) -> int:
+    """Ctrl-C, as people end it, or SIGTERM, as service managers do. Returns the exit code."""
+    studio.process.send_signal(by)
+    return studio.process.wait(120)

@@ -7,6 +7,7 @@ import base64
 import http.client
 import io
 import json
+import signal
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -258,6 +259,14 @@ def test_with_a_password_nothing_answers_without(tmp_path: Path) -> None:
         assert ask(studio, "GET", "/", Authorization=f"Basic {right}")[0] == 200
     finally:
         end_studio(studio)
+    assert list(tmp_path.glob("facemeld-*")) == []
+
+
+def test_told_to_end_by_a_service_manager_it_leaves_no_picture(tmp_path: Path) -> None:
+    studio = start_studio(tmp_path)
+    assert "event: complete" in fused(studio, uploaded(studio, "face.jpg", _large()))
+    assert list(tmp_path.glob("facemeld-*/*"))
+    assert end_studio(studio, signal.SIGTERM) == 143
     assert list(tmp_path.glob("facemeld-*")) == []
 
 

@@ -91,3 +91,5 @@ def test_what_cannot_be_widened_is_told(networks: Networks, sampler: BatchSample
     for entries in (0, 10_000):
         with pytest.raises(UserError, match=f"more entries here, not {entries}"):
             with_wider_styles(networks, sampler, entries=entries, steps=1, seed=0)
+    with pytest.raises(UserError, match="at least one step, not 0"):
+        with_wider_styles(networks, sampler, entries=1, steps=0, seed=0)

@@ -46,7 +46,7 @@ def with_wider_styles(
         The networks, and the part of the new entries' variance that the encoder does not give.
 
     Raises:
-        UserError: another style encoder, or a number of entries that cannot be.
+        UserError: another style encoder, or a number of entries or steps that cannot be.
     """
     encoder, domains = networks.style_encoder, len(networks.config.domains)
     if not isinstance(encoder, ProjectedStyleEncoder):
@@ -54,6 +54,8 @@ def with_wider_styles(
     most = min(len(encoder.mean), sum(sampler.counts) - domains)
     if not 1 <= entries <= most:
         raise UserError(f"a style gets between 1 and {most} more entries here, not {entries}")
+    if steps < 1:
+        raise UserError(f"the style encoder is fitted in at least one step, not {steps}")
     config = dataclasses.replace(networks.config, style_size=networks.config.style_size + entries)
     with torch.random.fork_rng(devices=()), torch.no_grad():
         torch.manual_seed(seed)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facemeld.errors import UserError
+from facemeld.training.signals import Interruption
 from facemeld.web.guard import LOOPBACK
 from facemeld.web.jobs import TIME_LIMIT, Jobs
 
@@ -55,6 +56,8 @@ def application(
 ) -> Iterator[object]:
     """The page as an ASGI application; its temporary files go when the block ends.
 
+    So they do when Ctrl-C or SIGTERM ends it.
+
     Args:
         models: by what the page calls them.
         host: the address that will be listened on.
@@ -63,7 +66,8 @@ def application(
         backend: what computes them on the CPU.
         time_limit: seconds that one job may take.
     """
-    with tempfile.TemporaryDirectory(prefix="facemeld-") as folder:
+    # a request to stop ends the block, where SIGTERM would end the process and leave its files
+    with Interruption(), tempfile.TemporaryDirectory(prefix="facemeld-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         import fastapi
