@@ -57,9 +57,8 @@ class Person:
         """Moves a slider with the keyboard."""
         handle = self.page.locator(f"#{slider} input[type=range]")
         handle.wait_for()  # what is hidden, as in a panel that still opens, takes no focus
-        handle.focus()
         for key in keys:
-            self.page.keyboard.press(key)
+            handle.press(key)  # with the focus on it, wherever that went in the meantime
 
     def open_panel(self, name: str) -> None:
         self.page.locator(f"#panel-{name} button").first.click()
