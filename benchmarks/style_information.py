@@ -1,4 +1,4 @@
-"""How much of a reference its style says: what no generator under that style can go beyond.
+"""How much of a reference its style says, as far as a linear map can read it.
 
     facemeld download mobilenet-v2
     python benchmarks/style_information.py --model faces --data faces
