@@ -48,12 +48,13 @@ def run_script(name: str, *options: object) -> subprocess.CompletedProcess[str]:
 
 def test_faces_are_blended(projected_model: Path, faces: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = blended(projected_model, faces, out, "--move", "dog", "cat", "1", "--match", "2")
+    changes = ["--move", "dog", "cat", "1", "--spread", "cat", "1.5", "--match", "2"]
+    done = blended(projected_model, faces, out, *changes)
     assert done.returncode == 0 and "energy distance of codes to pictures" in done.stdout
     before = load_file(projected_model / "model.safetensors")
     after = load_file(out / "model.safetensors")
     changed = {n for n, v in after.items() if abs(v - before[n].astype(v.dtype)).max() > 1e-3}
-    assert "style_encoder.heads.bias" in changed
+    assert {"style_encoder.heads.bias", "style_encoder.heads.weight"} <= changed
     assert not any(name.startswith("generator.") for name in changed)
 
 
@@ -81,16 +82,17 @@ def test_discriminators_are_averaged_where_both_models_have_one(
 
 
 @pytest.mark.parametrize(
-    ("move", "told"),
+    ("change", "told"),
     [
-        (("dgo", "cat", "1"), "did you mean 'dog'"),
-        (("dog", "cat", "much"), "'much' is not a number"),
+        (("--move", "dgo", "cat", "1"), "did you mean 'dog'"),
+        (("--move", "dog", "cat", "much"), "'much' is not a number"),
+        (("--spread", "dgo", "1"), "did you mean 'dog'"),
     ],
 )
 def test_what_cannot_be_blended_is_told(
-    move: tuple[str, ...], told: str, projected_model: Path, faces: Path, tmp_path: Path
+    change: tuple[str, ...], told: str, projected_model: Path, faces: Path, tmp_path: Path
 ) -> None:
-    done = blended(projected_model, faces, tmp_path / "out", "--move", *move)
+    done = blended(projected_model, faces, tmp_path / "out", *change)
     assert done.returncode == 1 and told in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 

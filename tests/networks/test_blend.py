@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny_models import untrained
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from facemeld.data.folders import scan_domains
 from facemeld.data.sampling import as_tensor
 from facemeld.data.store import load_pictures
 from facemeld.errors import UserError
-from facemeld.networks.blend import average, move_away
+from facemeld.networks.blend import average, move_away, spread_out
 from facemeld.networks.bundle import Networks
 
 LATENTS = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
@@ -88,9 +89,25 @@ def test_a_domain_moves_away_and_nothing_else_changes(
     assert changed == {"style_encoder.heads.bias", "mapping_network.heads.0.bias"}
 
 
+def test_a_domain_is_spread_out_around_its_middle(
+    networks: Networks, pictures: dict[str, Tensor]
+) -> None:
+    dogs = torch.full((len(pictures["dog"]),), networks.config.domains.index("dog"))
+    before, cats = networks.style_encoder(pictures["dog"], dogs), styles(networks, pictures)["cat"]
+    spread_out(networks, pictures, domain="dog", by=1.5)
+    after = networks.style_encoder(pictures["dog"], dogs)
+    wider = (after - after.mean(dim=0)).norm() / (before - before.mean(dim=0)).norm()
+    assert 1.2 < wider <= 1.5
+    torch.testing.assert_close(after.square().mean(dim=1), torch.ones(len(dogs)), atol=1e-3, rtol=0)
+    middles = F.cosine_similarity(before.mean(dim=0), after.mean(dim=0), dim=0)
+    assert middles > 0.99
+    assert all(map(torch.equal, cats, styles(networks, pictures)["cat"]))
+
+
 def test_by_nothing_changes_nothing(networks: Networks, pictures: dict[str, Tensor]) -> None:
     before = {name: value.clone() for name, value in networks.state_dict().items()}
     move_away(networks, pictures, LATENTS, domain="dog", other="cat", by=0.0)
+    spread_out(networks, pictures, domain="dog", by=1.0)
     assert all(torch.equal(v, before[n]) for n, v in networks.state_dict().items())
 
 
@@ -100,3 +117,5 @@ def test_unknown_domains_and_other_encoders_are_refused(pictures: dict[str, Tens
         move_away(untrained("projected"), pictures, LATENTS, **ways)
     with pytest.raises(UserError, match="style_encoder = projected"):
         move_away(untrained("resnet"), pictures, LATENTS, **ways)
+    with pytest.raises(UserError, match="did you mean 'dog'"):
+        spread_out(untrained("projected"), pictures, domain="dgo", by=2.0)

@@ -9,6 +9,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from facemeld.config import MODEL_FORMAT, NetworkConfig, SwinConfig
 from facemeld.config.network import GENERATORS, SKIPS, STYLE_ENCODERS
@@ -183,6 +184,19 @@ def test_the_papers_numbers_of_parameters():
     assert count(plain.mapping_network) == 2_438_272
     assert count(plain.style_encoder) == 20_916_928
     assert count(discriminator) == 20_852_290
+
+
+def test_a_file_from_before_it_was_known_what_is_usual(tmp_path):
+    config = dataclasses.replace(TINY, style_encoder="projected")
+    save_model(randomised(Networks(config)), tmp_path, card="")
+    path = tmp_path / "model.safetensors"
+    weights = load_file(path)
+    unknown = {"style_encoder.domain_centre", "style_encoder.domain_precision"}
+    save_file({n: w for n, w in weights.items() if n not in unknown}, path)
+    loaded = load_model(tmp_path).state_dict()
+    assert loaded.keys() == weights.keys()
+    for name, tensor in loaded.items():
+        assert torch.equal(tensor, torch.zeros_like(tensor) if name in unknown else weights[name])
 
 
 class TestDamagedFolders:

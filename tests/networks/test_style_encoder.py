@@ -8,6 +8,8 @@ from torch import nn
 
 from facemeld.config import SwinConfig
 from facemeld.networks.style_encoder import (
+    PRIOR,
+    USUAL,
     ProjectedStyleEncoder,
     ResNetStyleEncoder,
     SwinStyleEncoder,
@@ -133,3 +135,63 @@ def test_fitted_scales_standardise_what_they_were_fitted_to():
     torch.testing.assert_close(standardised.mean(dim=0), torch.zeros(len(scale)), atol=0.05, rtol=0)
     torch.testing.assert_close(standardised.std(dim=0), torch.ones(len(scale)), atol=0.05, rtol=0)
     assert encoder.standardise(1e6 * statistics).abs().max() == 5
+
+
+def _fitted(counts=(300, 40)):
+    encoder = ProjectedStyleEncoder(style_size=6, domains=2, feature_size=32)
+    domains = torch.arange(2).repeat_interleave(torch.tensor(counts))
+    spread = torch.tensor([0.5, 0.2])[domains, None]
+    rows = 2.0 * domains[:, None] - 1 + spread * torch.randn(len(domains), len(encoder.mean))
+    encoder.fit_usual(rows, domains)
+    return encoder, rows, domains
+
+
+def test_what_is_usual_in_a_domain_is_its_mean_and_precision():
+    encoder, rows, domains = _fitted()
+    for domain in range(2):
+        mine = rows[domains == domain]
+        shares = torch.tensor([len(mine), PRIOR]) / (len(mine) + PRIOR)
+        variance = shares[0] * mine.var(dim=0, correction=0) + shares[1]
+        torch.testing.assert_close(encoder.domain_centre[domain], mine.mean(dim=0))
+        torch.testing.assert_close(encoder.domain_precision[domain], variance.rsqrt())
+
+
+def test_usual_statistics_stay_and_unusual_ones_are_drawn_to_the_middle_of_each_domain():
+    encoder, _, _ = _fitted()
+    centre, deviation = encoder.domain_centre[0], 1 / encoder.domain_precision[0]
+    way = torch.randn(len(centre))
+    way /= way.square().mean().sqrt()
+    far = [0.5, USUAL - 0.01, USUAL, 1.5, 3.0]
+    drawn = encoder.drawn_in(torch.stack([centre + r * deviation * way for r in far]))
+    assert drawn.shape == (5, 2, len(centre))
+    gone = ((drawn[:, 0] - centre) / deviation / way).T
+    wanted = torch.tensor([0.5, USUAL - 0.01, USUAL, USUAL**2 / 1.5, USUAL**2 / 3])
+    torch.testing.assert_close(gone, wanted.expand_as(gone), atol=1e-3, rtol=1e-3)
+    other = (drawn[:, 1] - encoder.domain_centre[1]) * encoder.domain_precision[1]
+    assert other.square().mean(dim=1).sqrt().max() < USUAL  # a stranger to the second domain
+
+
+def test_a_domain_of_one_picture_says_little_of_what_is_usual():
+    encoder, _, _ = _fitted(counts=(300, 1))
+    assert encoder.domain_precision[1].max() <= (1 + PRIOR) ** 0.5 / PRIOR**0.5 + 1e-6
+    kept = encoder.domain_precision.clone()
+    encoder.fit_usual(torch.randn(50, len(encoder.mean)), torch.zeros(50, dtype=torch.int64))
+    assert torch.equal(encoder.domain_precision[1], kept[1])  # it has no pictures now
+
+
+def test_without_knowing_what_is_usual_nothing_is_drawn_in():
+    encoder = ProjectedStyleEncoder(style_size=6, domains=3, feature_size=32)
+    x = 5 * torch.randn(4, len(encoder.mean))
+    assert torch.equal(encoder.drawn_in(x), x[:, None].expand(4, 3, -1))
+
+
+def test_a_style_of_pictures_is_that_of_their_statistics_unless_they_are_unusual():
+    encoder, _, _ = _fitted()
+    pictures, domains = torch.rand(4, 3, 32, 32) * 2 - 1, torch.tensor([0, 1, 1, 0])
+    x = encoder.statistics(encoder.features(pictures), pictures)
+    unusual = encoder(pictures, domains)
+    assert not torch.allclose(unusual, encoder.from_statistics(x, domains), atol=1e-2)
+    encoder.fit_usual(x.repeat(2, 1), torch.tensor([0] * 4 + [1] * 4))  # now they are not
+    usual = encoder(pictures, domains)
+    torch.testing.assert_close(usual, encoder.from_statistics(x, domains), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(usual, encoder.describe(pictures)[0][torch.arange(4), domains])

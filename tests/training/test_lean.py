@@ -26,6 +26,7 @@ from facemeld.training.landmarks import Landmarks, Wanted, entropy
 from facemeld.training.lean import LeanRecipe
 from facemeld.training.losses import (
     Movement,
+    edge_lines,
     feature_distance,
     geometry_consistency,
     self_similarity_distance,
@@ -45,6 +46,7 @@ WEIGHTS = LossWeights(
     perceptual=0.3,
     landmarks=0.5,
     likeness=0.2,
+    edges=0.3,
     style_spread=0.3,
     guide=1.3,
 )
@@ -192,6 +194,7 @@ def test_the_generator_loss(recipe: LeanRecipe, mode: str, iteration: int) -> No
     expected["self_similarity"] = self_similarity_distance(
         features(fakes)[1], features(batch.sources)[1].repeat_interleave(2, dim=0)
     )
+    expected["edges"] = edge_lines(fakes, batch.references)
     movement = Movement.draw(random_at(0, iteration, MOVEMENT), fakes.shape[-1])
     rows = torch.arange(iteration % 4, len(fakes), 4)
     again = networks.generator(movement(batch.sources)[rows // 2], styles[rows])

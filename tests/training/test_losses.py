@@ -159,3 +159,31 @@ def test_style_spread_counts_what_each_deviation_falls_short_of() -> None:
     assert (expected > 0).all()
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
     assert losses.style_spread_hinge(styles * 10, 0.7).max() == 0
+
+
+def test_edge_lines_are_steps_at_the_sides_beyond_those_of_real_pictures() -> None:
+    smooth = torch.zeros(2, 3, 16, 16)
+    framed = smooth.clone()
+    framed[:, :, -1] = 0.5  # the row at the bottom alone
+    assert losses.edge_lines(framed, framed) == losses.edge_lines(smooth, framed) == 0
+    assert losses.edge_lines(framed, smooth) == pytest.approx(0.5)
+    framed[:, :, -3:] = 0.5
+    assert losses.edge_lines(framed, smooth) == pytest.approx(0.5)  # still the third step
+    framed[:, :, -4:] = 0.5
+    assert losses.edge_lines(framed, smooth) == 0  # too far inside
+
+
+@pytest.mark.parametrize(
+    "side", [np.s_[..., 0], np.s_[..., -1], np.s_[..., 0, :], np.s_[..., -1, :]]
+)
+def test_edge_lines_are_seen_at_every_side_and_trained_away(side: tuple) -> None:
+    reals = pictures(3, seed=1) * 0.1
+    fakes = pictures(3) * 0.1
+    fakes[side] += 0.8
+    fakes.requires_grad_()
+    line = losses.edge_lines(fakes, reals)
+    assert line > 0.5
+    (gradient,) = torch.autograd.grad(line, fakes)
+    assert gradient[side].mean() > 0
+    assert not gradient[..., 4:-4, 4:-4].any()
+    assert losses.edge_lines(fakes - gradient, reals) < line

@@ -36,6 +36,7 @@ USERS: dict[str, tuple[str, ...]] = {
     "weights.perceptual": ("lean",),
     "weights.landmarks": ("lean",),
     "weights.likeness": ("lean",),
+    "weights.edges": ("lean",),
     "weights.style_matching": ("lean",),
     "weights.style_spread": ("lean",),
     "weights.geometry": ("lean",),

@@ -52,6 +52,8 @@ class LossWeights:
     """Result against the guide's, both at the guide's size, L1 (lean)."""
     geometry: float = 0.0
     """What a moved source gives against what the source gives, moved, L1 (lean)."""
+    edges: float = 0.0
+    """Hinge on how much more the outermost pixels differ than those of real pictures (lean)."""
     self_similarity: float = 0.0
     """Which places of the result resemble each other, as in the source (lean)."""
 

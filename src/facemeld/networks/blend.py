@@ -1,4 +1,4 @@
-"""Models made of models without training: averages, and domains told further apart."""
+"""Models made of models without training: averages, domains told further apart or spread out."""
 
 from __future__ import annotations
 
@@ -72,21 +72,50 @@ def move_away(
     Raises:
         UserError: another style encoder, or an unknown domain.
     """
+    means, lengths = {}, {}
+    for name in (domain, other):
+        means[name], lengths[name] = _middle(networks, pictures, name)
     encoder, mapping = networks.style_encoder, networks.mapping_network
-    if not isinstance(encoder, ProjectedStyleEncoder):
-        raise UserError("styles are moved in models with style_encoder = projected only")
-    domains = networks.config.domains
-    for name in (domain, other):
-        if name not in domains:
-            raise UserError(f"no domain '{name}' in this model", fix=did_you_mean(name, domains))
-    own = domains.index(domain)
-    lengths, means = {}, {}
-    for name in (domain, other):
-        statistics = encoder.statistics(encoder.features(pictures[name]), pictures[name])
-        styles = encoder.unscaled(encoder.standardise(statistics))[:, domains.index(name)].float()
-        lengths[name] = styles.norm(dim=1, keepdim=True)
-        means[name] = (styles / lengths[name]).mean(dim=0)
+    own = networks.config.domains.index(domain)
     way = by * (means[domain] - means[other])
     mapped = mapping.unscaled(latents)[:, own].float().norm(dim=1)
-    encoder.heads.bias.unflatten(0, (encoder.domains, -1))[own] += way * lengths[domain].mean()
+    encoder.heads.bias.unflatten(0, (encoder.domains, -1))[own] += way * lengths[domain]
     mapping.heads[-1].bias[own] += way * mapped.mean()
+
+
+@torch.no_grad()
+def spread_out(networks: Networks, pictures: dict[str, Tensor], *, domain: str, by: float) -> None:
+    """Makes results of a domain differ more from each other, as their references do.
+
+    Its styles lie ``by`` times as far from their mean; where they lie on their sphere makes that a
+    little less. Only the style encoder changes: codes are to be matched to it
+    (``training.matching``).
+
+    Args:
+        networks: with a projected style encoder, whose styles are of unit length.
+        pictures: of the domain, among others, N 3 H W in [-1, 1].
+        domain: its name.
+        by: 1 leaves all as it is.
+
+    Raises:
+        UserError: another style encoder, or an unknown domain.
+    """
+    mean, length = _middle(networks, pictures, domain)
+    encoder, own = networks.style_encoder, networks.config.domains.index(domain)
+    encoder.heads.weight.unflatten(0, (encoder.domains, -1))[own] *= by
+    bias = encoder.heads.bias.unflatten(0, (encoder.domains, -1))[own]
+    bias.mul_(by).add_(mean, alpha=(1 - by) * float(length))
+
+
+def _middle(networks: Networks, pictures: dict[str, Tensor], domain: str) -> tuple[Tensor, Tensor]:
+    """Mean style of a domain, each brought to length 1, and the mean length. -> S, a number"""
+    encoder, domains = networks.style_encoder, networks.config.domains
+    if not isinstance(encoder, ProjectedStyleEncoder):
+        raise UserError("styles are moved in models with style_encoder = projected only")
+    if domain not in domains:
+        raise UserError(f"no domain '{domain}' in this model", fix=did_you_mean(domain, domains))
+    shown = pictures[domain]
+    statistics = encoder.statistics(encoder.features(shown), shown)
+    styles = encoder.unscaled(encoder.standardise(statistics))[:, domains.index(domain)].float()
+    lengths = styles.norm(dim=1, keepdim=True)
+    return (styles / lengths).mean(dim=0), lengths.mean()

@@ -16,6 +16,11 @@ from facemeld.networks.features import FeatureStatistics
 from facemeld.networks.layers import ResidualBlock, conv, initialise, linear, of_domain, unit_rms
 from facemeld.networks.swin import SwinStage
 
+USUAL = 1.15
+"""How far from its domain's mean a picture is at most taken as it is; three of four are nearer."""
+PRIOR = 16
+"""Pictures that a domain's deviations are held to 1 with."""
+
 
 def residual_trunk(widths: tuple[int, ...]) -> nn.Sequential:
     """conv, residual blocks without norm down to 4x4, conv4x4: B 3 H W -> B C 1 1.
@@ -127,9 +132,11 @@ class SwinStyleEncoder(nn.Module):
 class ProjectedStyleEncoder(FeatureStatistics):
     """Style from the statistics of frozen EfficientNet-lite0 features and of the colours.
 
-    ``statistics`` and ``from_statistics`` are the two halves of ``forward``: training computes the
-    features once for this network and the discriminator, and the statistics of each real picture
-    once for the whole run.
+    ``statistics`` and ``from_statistics`` are the two halves of what training needs: it computes
+    the features once for this network and the discriminator, and the statistics of each real
+    picture once for the whole run. ``forward`` and ``describe``, which see what people bring, draw
+    unusual statistics towards the usual ones of the domain in between (``drawn_in``): a style far
+    off all that training showed is painted as gaudy skin and stripes.
 
     Args:
         style_size: S.
@@ -139,6 +146,7 @@ class ProjectedStyleEncoder(FeatureStatistics):
     """
 
     per_domain = ("heads.", "domain_")
+    later = ("domain_centre", "domain_precision")  # zeros in files from before there were any
 
     def __init__(
         self, *, style_size: int, domains: int, feature_size: int = 128, width: int = 256
@@ -148,19 +156,23 @@ class ProjectedStyleEncoder(FeatureStatistics):
         size = len(self.mean)
         self.register_buffer("domain_weight", torch.zeros(domains, size))
         self.register_buffer("domain_bias", torch.zeros(domains))
+        self.register_buffer("domain_centre", torch.zeros(domains, size))
+        self.register_buffer("domain_precision", torch.zeros(domains, size))
+        self.register_load_state_dict_pre_hook(_without_usual)
         self.hidden = nn.ModuleList([linear(size, width), linear(width, width)])
         self.heads = linear(width, domains * style_size)
 
     def fit(self, statistics: Tensor, domains: Tensor, *, keep_scale: bool = False) -> None:
         """Fits what follows from the training pictures in closed form.
 
-        These are the scale of the statistics, and a classifier of domains (ridge regression, every
-        domain weighted equally) for pictures whose domain nobody named.
+        These are the scale of the statistics, what is usual in each domain, and a classifier of
+        domains (ridge regression, every domain weighted equally) for pictures whose domain nobody
+        named.
 
         Args:
             statistics: N F.
             domains: N int64.
-            keep_scale: keep the scale that trained layers rely on, and fit the classifier alone.
+            keep_scale: keep the scale that trained layers rely on, and fit the rest.
         """
         if not keep_scale:
             self.fit_scale(statistics)
@@ -173,6 +185,32 @@ class ProjectedStyleEncoder(FeatureStatistics):
         weight = torch.linalg.solve(rows.T @ (share * rows) + ridge, rows.T @ (share * targets))
         self.domain_weight.copy_(weight.T)
         self.domain_bias.copy_(-centre @ weight)
+        self.fit_usual(statistics, domains)
+
+    def fit_usual(self, statistics: Tensor, domains: Tensor) -> None:
+        """Takes each domain's mean and precision of statistics from its pictures, N F and N.
+
+        The variance is that of the pictures and of ``PRIOR`` more of unit variance, so that it says
+        something of a domain of few pictures, too. A domain without pictures stays as it is.
+        """
+        rows = self.standardise(statistics.to(self.mean)).double()
+        for domain in domains.unique().tolist():
+            mine = rows[domains == domain]
+            spread = (mine - mine.mean(dim=0)).square().sum(dim=0)
+            self.domain_centre[domain] = mine.mean(dim=0)
+            self.domain_precision[domain] = ((len(mine) + PRIOR) / (spread + PRIOR)).sqrt()
+
+    def drawn_in(self, x: Tensor) -> Tensor:
+        """Standardised statistics, unusual ones drawn towards the mean of each domain.
+
+        The distance r of a picture is the root mean square of its deviations from the mean, each by
+        the domain's own deviation: about 1. Beyond ``USUAL`` it becomes USUAL² / r: the stranger a
+        picture, the less its statistics say, and the more typical is its style. In the spirit of
+        the truncation trick (Brock et al. 2019), for references. B F -> B K F
+        """
+        away = x[:, None] - self.domain_centre
+        squared = (away * self.domain_precision).square().mean(dim=2, keepdim=True)
+        return self.domain_centre + away * (USUAL**2 / squared.clamp(min=USUAL**2))
 
     def guess_domains(self, pictures: Tensor) -> Tensor:
         """The most likely domain of each picture. B 3 H W -> B int64"""
@@ -180,23 +218,26 @@ class ProjectedStyleEncoder(FeatureStatistics):
 
     def from_statistics(self, statistics: Tensor, domains: Tensor) -> Tensor:
         """B F and B int64 -> B S of unit mean square."""
-        return of_domain(self._styles(self.standardise(statistics)), domains)
+        return of_domain(unit_rms(self.unscaled(self.standardise(statistics))), domains)
 
     def describe(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """B 3 H W -> the style in every domain, B K S, and how likely each domain is, B K."""
         x = self.standardise(self.statistics(self.features(pictures), pictures))
-        return self._styles(x), F.linear(x, self.domain_weight, self.domain_bias)
-
-    def _styles(self, x: Tensor) -> Tensor:
-        """Standardised statistics -> B K S"""
-        return unit_rms(self.unscaled(x))
+        styles = self.unscaled(self.drawn_in(x)).diagonal(dim1=1, dim2=2).transpose(1, 2)
+        return unit_rms(styles), F.linear(x, self.domain_weight, self.domain_bias)
 
     def unscaled(self, x: Tensor) -> Tensor:
-        """Standardised statistics -> styles before they are brought to unit mean square, B K S."""
+        """Standardised statistics, … F -> styles not yet of unit mean square, … K S."""
         for layer in self.hidden:
             x = F.leaky_relu(layer(x), 0.2)
-        return self.heads(x).unflatten(1, (self.domains, -1))
+        return self.heads(x).unflatten(-1, (self.domains, -1))
 
     def forward(self, pictures: Tensor, domains: Tensor) -> Tensor:
         """B 3 H W and B int64 -> B S."""
-        return self.from_statistics(self.statistics(self.features(pictures), pictures), domains)
+        return of_domain(self.describe(pictures)[0], domains)
+
+
+def _without_usual(module: ProjectedStyleEncoder, weights: dict, prefix: str, *_: object) -> None:
+    """Weights from before it was known what is usual: nothing is drawn in."""
+    for name in module.later:
+        weights.setdefault(prefix + name, torch.zeros_like(getattr(module, name), device="cpu"))

@@ -127,6 +127,8 @@ class LeanRecipe:
             parts |= self._rebuilt(content, source_styles, batch, source_features, weights)
         layout, told = self._layout(batch, fakes, fake_features, source_features, weights)
         parts |= layout
+        if weights.edges:
+            parts["edges"] = losses.edge_lines(fakes, batch.references)
         if weights.geometry:
             parts["geometry"] = self._geometry(iteration, batch.sources, styles, fakes)
         if self.projected or iteration % STYLE_MATCHING_INTERVAL == 0:

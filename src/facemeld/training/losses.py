@@ -14,6 +14,9 @@ from torch import Tensor
 
 from facemeld.evaluation.structure import luminance_structure, self_similarity
 
+OUTER = 3
+"""Steps between pixels from each edge on that ``edge_lines`` looks at."""
+
 
 def logistic_real(logits: Tensor) -> Tensor:
     """softplus(-D(x)): the non-saturating loss of reals, and of fakes for the generator."""
@@ -74,6 +77,22 @@ def content_hinge(fakes: Tensor, sources: Tensor, target: float) -> tuple[Tensor
     """max(0, target - corr(layout of fake, layout of source)), and the mean correlation."""
     correlation = (luminance_structure(fakes) * luminance_structure(sources)).sum(dim=1)
     return F.relu(target - correlation).mean(), correlation.mean()
+
+
+def edge_lines(fakes: Tensor, reals: Tensor) -> Tensor:
+    """max(0, step of fakes - step of reals), summed over sides and steps, of the outermost pixels.
+
+    A step is the mean |difference| of neighbours at the same distance from a side of the picture.
+    Networks that judge pictures pad them with zeros, so that a line along the edges tells them
+    much: generators learn to draw it. B 3 H W each -> a number
+    """
+    return F.relu(_outer_steps(fakes) - _outer_steps(reals)).sum()
+
+
+def _outer_steps(pictures: Tensor) -> Tensor:
+    """-> 4 OUTER: left, top, right, bottom; from the edge inwards."""
+    sides = [torch.rot90(pictures.float(), k, (2, 3))[..., : OUTER + 1] for k in range(4)]
+    return torch.stack([side.diff(dim=3).abs().mean(dim=(0, 1, 2)) for side in sides])
 
 
 @dataclass(frozen=True)
