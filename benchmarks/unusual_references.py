@@ -60,7 +60,8 @@ def tell(options: argparse.Namespace) -> None:
     networks = load_model(find_model(options.model))
     config, encoder = networks.config, networks.style_encoder
     if not isinstance(encoder, ProjectedStyleEncoder) or not encoder.domain_precision.any():
-        raise UserError("this model does not know what is usual", where=options.model)
+        fix = "take faces, or give a model what recipes/faces_blend.py --data takes from pictures"
+        raise UserError("this model does not know what is usual", where=options.model, fix=fix)
     if options.domain not in config.domains:
         fix = did_you_mean(options.domain, config.domains)
         raise UserError(f"the model has no domain '{options.domain}'", fix=fix)
@@ -104,6 +105,7 @@ def some_of(data: Path, config: NetworkConfig, most: int) -> list[Tensor]:
 
 
 def in_parts(function: torch.nn.Module, pictures: Tensor) -> Tensor:
+    """What a network makes of many pictures. B 3 H W -> B F"""
     return torch.cat([function(some) for some in pictures.split(AT_ONCE)])
 
 
@@ -119,8 +121,7 @@ def fused(networks: Networks, sources: Tensor, references: Tensor, target: int) 
 def from_usual(encoder: ProjectedStyleEncoder, pictures: Tensor, target: int) -> float:
     """Root mean square of the deviations from the domain's mean, the mean over the pictures."""
     x = encoder.standardise(encoder.statistics(encoder.features(pictures), pictures))
-    away = (x - encoder.domain_centre[target]) * encoder.domain_precision[target]
-    return float(away.square().mean(dim=1).sqrt().mean())
+    return float(encoder.unusualness(x)[:, target].sqrt().mean())
 
 
 def distance(features: Tensor, real: Tensor) -> float:

@@ -17,7 +17,7 @@ from facemeld.networks.layers import ResidualBlock, conv, initialise, linear, of
 from facemeld.networks.swin import SwinStage
 
 USUAL = 1.15
-"""How far from its domain's mean a picture is at most taken as it is; three of four are nearer."""
+"""How far from its domain's mean a picture is at most taken as it is; four of five are nearer."""
 PRIOR = 16
 """Pictures that a domain's deviations are held to 1 with."""
 
@@ -200,16 +200,22 @@ class ProjectedStyleEncoder(FeatureStatistics):
             self.domain_centre[domain] = mine.mean(dim=0)
             self.domain_precision[domain] = ((len(mine) + PRIOR) / (spread + PRIOR)).sqrt()
 
+    def unusualness(self, x: Tensor) -> Tensor:
+        """Mean square of standardised statistics' deviations from the mean of each domain, each by
+        the domain's own deviation: about 1 for its pictures. B F -> B K
+        """
+        away = x[:, None] - self.domain_centre
+        return (away * self.domain_precision).square().mean(dim=2)
+
     def drawn_in(self, x: Tensor) -> Tensor:
         """Standardised statistics, unusual ones drawn towards the mean of each domain.
 
-        The distance r of a picture is the root mean square of its deviations from the mean, each by
-        the domain's own deviation: about 1. Beyond ``USUAL`` it becomes USUAL² / r: the stranger a
-        picture, the less its statistics say, and the more typical is its style. In the spirit of
+        A distance r, the root of ``unusualness``, beyond ``USUAL`` becomes USUAL² / r: the stranger
+        a picture, the less its statistics say, and the more typical is its style. In the spirit of
         the truncation trick (Brock et al. 2019), for references. B F -> B K F
         """
         away = x[:, None] - self.domain_centre
-        squared = (away * self.domain_precision).square().mean(dim=2, keepdim=True)
+        squared = self.unusualness(x)[..., None]
         return self.domain_centre + away * (USUAL**2 / squared.clamp(min=USUAL**2))
 
     def guess_domains(self, pictures: Tensor) -> Tensor:
