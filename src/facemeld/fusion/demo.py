@@ -11,15 +11,16 @@ from facemeld.images.write import write_picture
 
 CELL = 128
 SIZE = 256
+SEED = 3
 SINGLES = (
     # file, source, references, weights; what it shows
     ("astronaut_as_cat.png", "woman_astronaut", ["cat_chelsea"], None, "her pose, the cat's look"),
     (
-        "cat_as_anime.png",
-        "cat_chelsea",
-        ["anime_beni"],
+        "dog_as_anime.png",
+        "dog_generated",
+        ["anime_lorelei_a"],
         None,
-        "the cat's layout, a drawn character's look",
+        "the dog's layout, a drawn character's look",
     ),
     (
         "two_looks_at_once.png",
@@ -55,11 +56,12 @@ def run_demo(out: Path, *, model: str | Path = "faces") -> list[Path]:
         result = pipe(faces[source], [faces[r] for r in references], weights=weights, size=SIZE)
         keep(result.images[0], name, meaning, result.settings[0])
     for domain in pipe.domains:
-        result = pipe(faces["woman_astronaut"], latent=True, domain=domain, seed=1, size=SIZE)
+        result = pipe(faces["woman_astronaut"], latent=True, domain=domain, seed=SEED, size=SIZE)
         meaning = f"the astronaut with a random look of the domain {domain}"
         keep(result.images[0], f"random_{domain}.png", meaning, result.settings[0])
     lines += [
         "",
+        "The sheet is everything with everything; the single pictures were chosen by eye.",
         "All of it is made by a network; the files carry metadata that says so.",
         f"Again, or with your own pictures: facemeld fuse --source YOU.jpg --reference CAT.jpg "
         f"--out RESULT.png (model: {pipe.name})",
